@@ -1,0 +1,1 @@
+"""Mutatis: models that change what has to be changed, and no more."""

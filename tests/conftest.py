@@ -1,0 +1,20 @@
+"""Settings that hold for the whole test run."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+REAL_DATA = Path(os.environ.get("MUTATIS_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of official data files, or a skip with the reason."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"no real data at {REAL_DATA}; set MUTATIS_TEST_DATA to a folder with mnist/, qmnist/, cifar10/")
+    return REAL_DATA
