@@ -1,7 +1,7 @@
 """What a study is: settings, jobs, and how one job is trained and judged. Everything else is machinery.
 
-**How a recipe looks.** A study is one frozen dataclass; its fields are its settings, read by the command line. The
-machinery asks it five things and does the rest (processes, checkpoints, resume, progress, files):
+**How a recipe looks.** A study is one frozen dataclass; its fields are its settings, read by the command
+line. The machinery asks it five things and does the rest (processes, checkpoints, resume, progress, files):
 
 ```python
 @dataclass(frozen=True, kw_only=True)
@@ -9,45 +9,49 @@ class Digits(Study):
     \"\"\"Handwritten digits under rotation.\"\"\"            # first line: shown by `mutatis list`
 
     name: ClassVar[str] = "digits"
-    methods: tuple[str, ...] = ("ERM", "ARM-BN")            # any field may be overridden: --methods ERM --steps 100
+    methods: tuple[str, ...] = ("ERM", "ARM-BN")        # override any field: --methods ERM --steps 100
     steps: int = 400
     width: int = 32
-    \"\"\"Channels of each hidden layer.\"\"\"                 # field docstrings become --help
+    \"\"\"Channels of each hidden layer.\"\"\"             # field docstrings become --help
 
-    def data(self, seed):                                   # host side; called in the main process first (so that
-        return read_digits(self.data_dir, seed)             # missing files stop early) and then in each worker
-                                                            # (cache it with lru_cache); has .checksums, .description
-    def trainer(self, data, job):                           # -> Trainer, see below
+    def data(self, seed):                               # host side; called in the main process first (so
+        return read_digits(self.data_dir, seed)         # that missing files stop early), then in each worker
+                                                        # (lru_cache it); has .checksums and .description
+    def trainer(self, data, job):                       # -> Trainer, see below
         return OuterTrainer(...)
 
-    def outcome(self, data, trained, job):                  # trained: the selected carry (best or last)
+    def outcome(self, data, trained, job):              # trained: the selected carry (best or last)
         return Outcome(rows=[{"split": "test", "group": "rotation 10", "n": 3333, "metric": "accuracy",
                               "value": 0.934, "support": 50, "order": "adapt, then predict"}, ...],
-                       gallery={"images": ..., "before": ..., "after": ...})    # optional arrays for the report
+                       gallery={"images": ..., "before": ..., "after": ...})    # arrays for the report
 
     def citations(self):
         return {"ARM": "@inproceedings{...}"}
 ```
 
-A trainer is any object with a `schedule` and the methods of `Trainer`. Its carry is a PyTree: arrays are saved and
-restored exactly; everything else (static parts, Python numbers) comes from `init()`. All randomness must come from keys
-*in the carry*, and `advance` must not donate its input. `advance(carry, steps)` is one dispatch; `steps` takes one value
-throughout (plus a shorter one at the end if it does not divide), so `eqx.filter_jit` compiles once per process if the
-recipe makes the static parts once (`lru_cache`), because the seeds of a method come to the same process.
+A trainer is any object with a `schedule` and the methods of `Trainer`. Its carry is a PyTree: arrays are
+saved and restored exactly; everything else (static parts, Python numbers) comes from `init()`. All randomness
+must come from keys *in the carry*, and `advance` must not donate its input. `advance(carry, steps)` is one
+dispatch; `steps` takes one value throughout (plus a shorter one at the end if it does not divide), so
+`eqx.filter_jit` compiles once per process if the recipe makes the static parts once (`lru_cache`), because
+the seeds of a method come to the same process.
 
 **The run directory** (written by `run_study`, read by the report; every file is written whole or not at all):
 
-- `config.json`: an object with `study`, `summary`, `fields` (all settings), `description` (of the data), `checksums`
-  (file to SHA-256), `citations` (name to BibTeX), `jobs` (list of `{"method", "seed"}`), `command` (the line that was
-  typed), `workers`, `versions` (package to version), `platform` (text about the machine).
-- `metrics.jsonl`: one object per dispatch: `method`, `seed`, `step`, `loss` (mean over tasks, and over the steps since
-  the previous line), and at evaluations the trainer's own entries. No clocks: a resumed run writes the same bytes.
-- `results.json`: a list of rows: `method`, `seed`, `split`, `group`, `n`, `metric`, `value`, `support`, `order`,
-  `selection` (the last and the first two are filled in by the machinery).
+- `config.json`: an object with `study`, `summary`, `fields` (all settings), `description` (of the data),
+  `checksums` (file to SHA-256), `citations` (name to BibTeX), `jobs` (list of `{"method", "seed"}`),
+  `command` (the line that was typed), `workers`, `versions` (package to version), `platform` (text about the
+  machine).
+- `metrics.jsonl`: one object per dispatch: `method`, `seed`, `step`, `loss` (mean over tasks, and over the
+  steps since the previous line), and at evaluations the trainer's own entries. No clocks: a resumed run
+  writes the same bytes.
+- `results.json`: a list of rows: `method`, `seed`, `split`, `group`, `n`, `metric`, `value`, `support`,
+  `order`, `selection` (the last and the first two are filled in by the machinery).
 - `report.html`.
-- `jobs/<method>/seed-<n>/`: the same `metrics.jsonl` and `results.json` of one job (without `method` and `seed` in the
-  former), `gallery.npz`, `timing.jsonl` (clocks: `step`, `steps`, `seconds`, `rate` in steps per second), checkpoints.
-  `<method>` is the method's name with characters unfit for file names replaced by `-`; `Job.directory` computes it.
+- `jobs/<method>/seed-<n>/`: the same `metrics.jsonl` and `results.json` of one job (without `method` and
+  `seed` in the former), `gallery.npz`, `timing.jsonl` (clocks: `step`, `steps`, `seconds`, `rate` in steps
+  per second), checkpoints. `<method>` is the method's name with characters unfit for file names replaced by
+  `-`; `Job.directory` computes it.
 """
 
 import abc
@@ -90,7 +94,8 @@ class Schedule:
     - `checkpoint_every`: steps between checkpoints; 0 writes only the final one.
     - `steps_per_dispatch`: most steps in one compiled call, and so the longest wait after Ctrl-C.
     - `selection`: `"last"`, or the entry of `Trainer.evaluate` that the returned carry maximises.
-    - `patience`: evaluations without improvement of `selection` after which training stops; 0 never stops early.
+    - `patience`: evaluations without improvement of `selection` after which training stops; 0 never stops
+      early.
 
     **Raises:** `ValueError` for settings that contradict each other.
     """
@@ -105,7 +110,8 @@ class Schedule:
     def __post_init__(self):
         if self.steps < 1 or self.steps_per_dispatch < 1:
             raise ValueError(
-                f"steps and steps_per_dispatch must be at least 1, not {self.steps} and {self.steps_per_dispatch}."
+                "steps and steps_per_dispatch must be at least 1, "
+                f"not {self.steps} and {self.steps_per_dispatch}."
             )
         for name in ("evaluate_every", "checkpoint_every", "patience"):
             if getattr(self, name) < 0:
@@ -139,8 +145,7 @@ class Trainer(Protocol):
         ...
 
     def advance(self, carry: Any, steps: int) -> tuple[Any, Any, Any]:
-        """`steps` outer steps in one dispatch: the new carry, losses `(steps, tasks)`, and the groups' ids of the same
-        shape (or `None` where tasks have no ids)."""
+        """One dispatch: the new carry, losses `(steps, tasks)`, and group ids of that shape or `None`."""
         ...
 
     def evaluate(self, carry: Any) -> Mapping[str, float]:
