@@ -136,21 +136,13 @@ def _run(arguments: list[str], studies: Studies) -> int:
         ],
     )
     whole.__doc__ = (kind.__doc__ or "").strip()
-    parsed = tyro.cli(
-        whole, args=arguments[1:], prog=f"mutatis run {arguments[0]}", config=(tyro.conf.FlagConversionOff,)
-    )
+    try:
+        parsed = tyro.cli(whole, args=arguments[1:], prog=f"mutatis run {arguments[0]}")
+    except ValueError as error:  # the settings contradict each other
+        raise UsageError(str(error)) from error
     study, options = _absolute(parsed.settings), parsed.options
     out = options.out or _fresh_directory(kind.name)
-    executor = _this_process(options.threads) if options.serial else None
-    command = f"mutatis run {shlex.join(arguments)}"
-    return _execute(study, out, options.workers, options.threads, command, executor)
-
-
-def _this_process(threads: int) -> Any:
-    from mutatis.studies._parallel import SerialExecutor
-
-    os.environ.setdefault("NPROC", str(threads))  # as in a worker, so that results agree to the last bit
-    return SerialExecutor()
+    return _execute(study, out, options, f"mutatis run {shlex.join(arguments)}")
 
 
 def _absolute(study: Any) -> Any:
@@ -178,31 +170,46 @@ def _resume(arguments: list[str], studies: Studies) -> int:
     from mutatis.studies._config import decode_settings, load_config
 
     def resume(
-        directory: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")], workers: int = 0
+        directory: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")],
+        workers: int = 0,
+        serial: bool = False,
     ):
         """Continue a run that was stopped or killed.
 
         Args:
             directory: directory of the run.
             workers: processes; 0: as many as it began with.
+            serial: run the jobs one after the other in this process, for a debugger.
         """
-        return directory, workers
+        return directory, workers, serial
 
-    directory, workers = tyro.cli(resume, args=arguments, prog="mutatis resume")
+    directory, workers, serial = tyro.cli(resume, args=arguments, prog="mutatis resume")
     try:
         config = load_config(directory)
         study = decode_settings(_find(studies, config["study"], "study"), config["fields"])
     except (ValueError, FileNotFoundError) as error:
         raise UsageError(str(error)) from error
-    return _execute(study, directory, workers or config["workers"], config["threads"], config["command"])
+    options = RunOptions(directory, workers or config["workers"], config["threads"], serial)
+    return _execute(study, directory, options, config["command"])
 
 
-def _execute(study: Any, out: Path, workers: int, threads: int, command: str, executor: Any = None) -> int:
+def _execute(study: Any, out: Path, options: RunOptions, command: str) -> int:
     from mutatis.studies._loop import StoppedError
+    from mutatis.studies._parallel import SerialExecutor
     from mutatis.studies._run import StudyFailedError, run_study
+    from mutatis.studies._store import retry_hint
 
+    if options.serial:
+        os.environ.setdefault("NPROC", str(options.threads))  # as in a worker, so that all bits agree
     try:
-        rows = run_study(study, out, executor=executor, workers=workers, threads=threads, command=command)
+        rows = run_study(
+            study,
+            out,
+            executor=SerialExecutor() if options.serial else None,
+            workers=options.workers,
+            threads=options.threads,
+            command=command,
+        )
     except (ValueError, FileNotFoundError) as error:
         raise UsageError(str(error)) from error
     except StoppedError as error:
@@ -212,10 +219,7 @@ def _execute(study: Any, out: Path, workers: int, threads: int, command: str, ex
         print(f"mutatis: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(
-            f"mutatis: stopped at once. Continue with: mutatis resume {shlex.quote(str(out))}",
-            file=sys.stderr,
-        )
+        print(f"mutatis: stopped at once. Continue with: {retry_hint(out)}", file=sys.stderr)
         return 130
     if closing := study.closing(rows):
         print(closing)

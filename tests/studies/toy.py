@@ -1,9 +1,8 @@
 """A study small enough for tests, and its command line: least squares, with noise from a key in the carry.
 
-Settings make it slow, diverge, fail or die, so that the machinery can be seen at work.
+Settings and environment variables make it slow, diverge or die, so that the machinery can be seen at work.
 """
 
-import functools
 import os
 import signal
 import sys
@@ -31,12 +30,19 @@ class Carry(eqx.Module):
     name: str = eqx.field(static=True)
 
 
-@functools.partial(eqx.filter_jit)
+TRACES = []
+
+
+@eqx.filter_jit
 def advance(carry, truths, rate, explode_at, steps):
+    TRACES.append(steps)
+
     def one(carry, _):
         key, noise_key, index_key = jax.random.split(carry.key, 3)
-        indices = jax.random.randint(index_key, (TASKS,), 0, len(truths), dtype=jnp.int32)
-        x = jax.random.normal(noise_key, (TASKS, 8, WIDTH), dtype=jnp.float32)
+        indices = (jax.random.bits(index_key, (TASKS,), jnp.uint32) % jnp.uint32(len(truths))).astype(
+            jnp.int32
+        )
+        x = jax.random.uniform(noise_key, (TASKS, 8, WIDTH), dtype=jnp.float32)
         y = jnp.einsum("tnd,td->tn", x, truths[indices])
 
         def loss(weights):
@@ -67,11 +73,12 @@ class Trainer:
 
     def init(self):
         zeros = jnp.zeros(WIDTH, jnp.float32)
-        return Carry(zeros, zeros, jax.random.key(self.job.seed), jnp.int32(0), self.job.method)
+        key = jax.random.key(self.job.seed, impl="unsafe_rbg")  # the quickest to compile
+        return Carry(zeros, zeros, key, jnp.int32(0), self.job.method)
 
     def advance(self, carry, steps):
-        time.sleep(self.study.seconds_per_dispatch)
-        if self.job.method == self.study.dies and int(carry.step) >= 20:
+        time.sleep(float(os.environ.get("TOY_SECONDS", 0)))
+        if self.job.method == os.environ.get("TOY_DIES") and int(carry.step) >= 20:
             os.kill(os.getpid(), signal.SIGKILL)
         explode = self.study.explode_at if self.job.method == "fast" else -1
         rate = jnp.float32(0.02 if self.job.method == "fast" else 0.005)
@@ -103,9 +110,7 @@ class Toy(Study):
     steps_per_dispatch: int = 10
     selection: str = "last"
     patience: int = 0
-    seconds_per_dispatch: float = 0.0
     explode_at: int = -1
-    dies: str = ""
     data_seed: int = 0
     missing_data: bool = False
 

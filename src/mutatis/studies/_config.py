@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mutatis.studies._parallel import numerics
 from mutatis.studies._store import plain, read_json, retry_hint, write_json
 from mutatis.studies._study import Study
 
@@ -31,6 +32,7 @@ def describe_run(study: Study, data: Any, *, command: str, workers: int, threads
         "citations": study.citations(),
         "workers": workers,
         "threads": threads,
+        "numerics": numerics(),
         "versions": _versions(),
         "platform": f"{platform.platform()}, {os.cpu_count()} cores",
     }

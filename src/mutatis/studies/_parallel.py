@@ -8,18 +8,19 @@ in this process, for debuggers. `distributed.Client` (dask), `ray.util.multiproc
 Results do not depend on the executor as long as the kind of processor and the number of threads are the same.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
 import jax
 
-_INHERITED = (
+NUMERICS = (
     "jax_enable_x64",
     "jax_numpy_rank_promotion",
     "jax_default_prng_impl",
@@ -92,12 +93,11 @@ class ProcessExecutor:
 
     def __init__(self, workers: int, threads: int = 1):
         self._others = set(multiprocessing.active_children())
-        settings = {name: getattr(jax.config, name) for name in _INHERITED}
         self._pool = ProcessPoolExecutor(
             workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start_worker,
-            initargs=(threads, settings),
+            initargs=(threads,),
         )
 
     def submit(self, fn: Callable[..., Any], /, *args: Any) -> Future:
@@ -114,19 +114,36 @@ class ProcessExecutor:
             process.kill()
 
 
+def numerics() -> dict[str, Any]:
+    """The settings of JAX in this process on which results depend; they travel with every job."""
+    return {name: getattr(jax.config, name) for name in NUMERICS}
+
+
+@contextlib.contextmanager
+def with_numerics(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Compute with these settings, and put back those that were."""
+    before = numerics()
+    changed = {name: value for name, value in settings.items() if before[name] != value}
+    try:
+        for name, value in changed.items():
+            jax.config.update(name, value)
+        yield
+    finally:
+        for name in changed:
+            jax.config.update(name, before[name])
+
+
 def default_workers(jobs: int, threads: int) -> int:
     """One worker for each `threads` cores this process may use, but no more than there are jobs."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(jobs, cores // threads))
 
 
-def _start_worker(threads: int, settings: dict[str, Any]) -> None:
+def _start_worker(threads: int) -> None:
     """Prepare a worker: no Ctrl-C of its own, its share of cores and memory, and an end with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process asks workers to stop, after a checkpoint
     os.environ["NPROC"] = str(threads)  # XLA reads it when the first array is made
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several workers share one GPU's memory
-    for name, value in settings.items():
-        jax.config.update(name, value)
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 

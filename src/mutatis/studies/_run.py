@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from mutatis.studies._config import claim_directory, describe_run
+from mutatis.studies._config import claim_directory, describe_run, load_config
 from mutatis.studies._loop import Progress, StoppedError, train
-from mutatis.studies._parallel import Executor, ProcessExecutor, default_workers
+from mutatis.studies._parallel import Executor, ProcessExecutor, default_workers, with_numerics
 from mutatis.studies._progress import TIMING, ProgressLine
 from mutatis.studies._store import (
     json_line,
@@ -157,7 +157,10 @@ def _stop_on_signal(stop_file: Path, say: Callable[[str], None]) -> Iterator[Non
 
 
 def run_job(study: Study, directory: Path, job: Job, stop_file: Path) -> str:
-    """Train and judge one job in its folder, wherever this is called; returns `DONE` or `STOPPED`."""
+    """Train and judge one job in its folder, wherever this is called; returns `DONE` or `STOPPED`.
+
+    JAX computes with the settings (float64 or not, ...) under which the run began, whatever this process has.
+    """
     folder = directory / job.directory
     if (folder / "results.json").exists():
         return DONE
@@ -165,7 +168,7 @@ def run_job(study: Study, directory: Path, job: Job, stop_file: Path) -> str:
         return STOPPED
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _lock(folder, job):
+        with _lock(folder, job), with_numerics(load_config(directory)["numerics"]):
             (folder / "error.txt").unlink(missing_ok=True)
             _train_and_judge(study, folder, job, stop_file)
     except StoppedError:

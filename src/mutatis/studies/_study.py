@@ -40,8 +40,8 @@ the seeds of a method come to the same process.
 
 - `config.json`: an object with `study`, `summary`, `fields` (all settings), `description` (of the data),
   `checksums` (file to SHA-256), `citations` (name to BibTeX), `jobs` (list of `{"method", "seed"}`),
-  `command` (the line that was typed), `workers`, `versions` (package to version), `platform` (text about the
-  machine).
+  `command` (the line that was typed), `workers`, `threads`, `numerics` (settings of JAX), `versions` (package
+  to version), `platform` (text about the machine).
 - `metrics.jsonl`: one object per dispatch: `method`, `seed`, `step`, `loss` (mean over tasks, and over the
   steps since the previous line), and at evaluations the trainer's own entries. No clocks: a resumed run
   writes the same bytes.
