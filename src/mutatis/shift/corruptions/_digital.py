@@ -147,12 +147,15 @@ def sample_linear(
     `fold` continues the image beyond its border: it maps an index and a size to an index inside.
     """
     n, height, width, channels = images.shape
-    flat = images.reshape(n * height * width, channels)
     start = (np.arange(n) * height * width)[:, None, None]
     top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
-    down, across = (rows - top)[..., None].astype(np.float32), (columns - left)[..., None].astype(np.float32)
+    down, across = (rows - top).astype(np.float32), (columns - left).astype(np.float32)
     upper, lower = (start + width * fold(top + k, height) for k in (0, 1))
     first, second = fold(left, width), fold(left + 1, width)
-    above = (1 - across) * flat[upper + first] + across * flat[upper + second]
-    below = (1 - across) * flat[lower + first] + across * flat[lower + second]
-    return (1 - down) * above + down * below
+    sampled = np.empty(images.shape, np.float32)
+    for channel in range(channels):  # whole planes: three channels make too short an inner loop
+        plane = np.ascontiguousarray(images[..., channel]).reshape(-1)
+        above = (1 - across) * plane.take(upper + first) + across * plane.take(upper + second)
+        below = (1 - across) * plane.take(lower + first) + across * plane.take(lower + second)
+        sampled[..., channel] = (1 - down) * above + down * below
+    return sampled
