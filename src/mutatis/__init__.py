@@ -1,1 +1,35 @@
-"""Mutatis: models that change what has to be changed, and no more."""
+"""Mutatis: models that change what has to be changed, and no more.
+
+A method is a row of five values: a model, a rule (the inner loop), a direction, a weighting and an optimiser.
+"""
+
+from mutatis._direction import AbstractDirection as AbstractDirection
+from mutatis._direction import Displacement as Displacement
+from mutatis._direction import FirstOrder as FirstOrder
+from mutatis._direction import Implicit as Implicit
+from mutatis._direction import Unrolled as Unrolled
+from mutatis._outer import History as History
+from mutatis._outer import OuterState as OuterState
+from mutatis._outer import outer_init as outer_init
+from mutatis._outer import outer_scan as outer_scan
+from mutatis._outer import outer_step as outer_step
+from mutatis._rule import AbstractRule as AbstractRule
+from mutatis._rule import AbstractStatistic as AbstractStatistic
+from mutatis._rule import Learner as Learner
+from mutatis._rule import adapt as adapt
+from mutatis._rule import adapt_stream as adapt_stream
+from mutatis._task import Task as Task
+from mutatis._tree import Fixed as Fixed
+from mutatis._tree import ravel as ravel
+from mutatis._tree import trainable as trainable
+from mutatis._weighting import AbstractWeighting as AbstractWeighting
+from mutatis.rules import BatchMoments as BatchMoments
+from mutatis.rules import Conditioned as Conditioned
+from mutatis.rules import ContextMean as ContextMean
+from mutatis.rules import GradientSteps as GradientSteps
+from mutatis.rules import LearnedLoss as LearnedLoss
+from mutatis.rules import NoAdaptation as NoAdaptation
+from mutatis.rules import entropy as entropy
+from mutatis.weightings import Average as Average
+
+__version__ = "0.1.0"

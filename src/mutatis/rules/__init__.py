@@ -1,1 +1,9 @@
-""""""
+"""Rules: the inner loops, one file each."""
+
+from mutatis.rules._context import Conditioned as Conditioned
+from mutatis.rules._context import ContextMean as ContextMean
+from mutatis.rules._gradient import GradientSteps as GradientSteps
+from mutatis.rules._loss import LearnedLoss as LearnedLoss
+from mutatis.rules._loss import entropy as entropy
+from mutatis.rules._moments import BatchMoments as BatchMoments
+from mutatis.rules._none import NoAdaptation as NoAdaptation

@@ -1,0 +1,77 @@
+"""Arithmetic on PyTrees: what may be trained, and rows of a Jacobian as stacks of trees."""
+
+from typing import Generic, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from mutatis._types import Gramian, Scalar, Weights
+
+T = TypeVar("T")
+
+
+class Fixed(eqx.Module, Generic[T]):
+    """Wraps a value inside a module that gradients must never change (a constant rate, remembered moments)."""
+
+    value: T
+
+
+def is_fixed(node: object) -> bool:
+    """Whether this node of a tree is wrapped in `Fixed`."""
+    return isinstance(node, Fixed)
+
+
+def trainable(tree: PyTree) -> PyTree[bool]:
+    """Filter specification of what gradients may change: floating-point arrays outside `Fixed`.
+
+    Use it with `equinox.partition` or as the `where=` of a rule.
+    """
+    return jax.tree.map(
+        lambda leaf: not is_fixed(leaf) and eqx.is_inexact_array(leaf), tree, is_leaf=is_fixed
+    )
+
+
+def unfix(value: Fixed[T] | T) -> T:
+    """The value itself, whether or not it was wrapped in `Fixed`."""
+    return value.value if isinstance(value, Fixed) else value
+
+
+def ravel(tree: PyTree) -> Float[Array, "size"]:
+    """All leaves of a tree as one vector, in the order of `jax.tree.leaves`."""
+    return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def add(left: PyTree, right: PyTree) -> PyTree:
+    """Leaf by leaf sum of two trees of one structure."""
+    return jax.tree.map(jnp.add, left, right)
+
+
+def subtract(left: PyTree, right: PyTree) -> PyTree:
+    """Leaf by leaf difference of two trees of one structure."""
+    return jax.tree.map(jnp.subtract, left, right)
+
+
+def scale(factor: Scalar, tree: PyTree) -> PyTree:
+    """Every leaf times one number, in the leaf's own precision."""
+    return jax.tree.map(lambda leaf: (factor * leaf).astype(leaf.dtype), tree)
+
+
+def inner_product(left: PyTree, right: PyTree) -> Scalar:
+    """Euclidean inner product of two trees of one structure."""
+    return sum((jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)))
+
+
+def gramian(rows: PyTree) -> Gramian:
+    """Inner products G[s, t] = <row s, row t> of a stack of trees (tasks along the leading axis).
+
+    Computed leaf by leaf, so that the tasks x parameters matrix is never copied into one array.
+    """
+    flat = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(rows)]
+    return sum(jnp.matmul(row, row.T, precision=jax.lax.Precision.HIGHEST) for row in flat)
+
+
+def weighted_sum(weights: Weights, rows: PyTree) -> PyTree:
+    """The combination sum_t weights[t] * row t of a stack of trees."""
+    return jax.tree.map(lambda leaf: jnp.tensordot(weights.astype(leaf.dtype), leaf, axes=1), rows)

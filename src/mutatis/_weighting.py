@@ -1,0 +1,36 @@
+"""How the tasks of a step share it: one weight per task."""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import equinox as eqx
+
+from mutatis._types import GroupIndex, Gramian, Key, Losses, Tree, Weights
+
+
+class AbstractWeighting(eqx.Module):
+    """Weighs the tasks of one outer step; the step follows the weighted sum of the tasks' gradients.
+
+    Every group or multi-task method in scope is a function of two things: the losses, and the Gramian of the task
+    gradients, G[s, t] = <gradient s, gradient t>. A weighting never sees a parameter.
+
+    Set `needs_gramian` to get it; otherwise `gramian` is `None` and one vector-Jacobian product replaces a gradient
+    per task.
+    """
+
+    needs_gramian: ClassVar[bool]
+
+    @abstractmethod
+    def init(self, num_groups: int) -> Tree:
+        """State before the first step. What is remembered of a group is kept under its id, not its slot."""
+
+    @abstractmethod
+    def weigh(
+        self, losses: Losses, gramian: Gramian | None, index: GroupIndex, state: Tree, *, key: Key
+    ) -> tuple[Weights, Tree]:
+        """Weights of the tasks, constant for differentiation, and the next state.
+
+        - `losses`: one per task.
+        - `gramian`: inner products of the tasks' gradients, or `None` unless `needs_gramian`.
+        - `index`: group id of each task; ids may repeat within a step.
+        """

@@ -1,0 +1,100 @@
+"""Plain layers on batches: `(rows, features) -> (rows, features)`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mutatis._types import Key
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0), with derivative 0 at 0.
+
+    A plain selection, without a custom derivative, so that equal computations are recognised (see `mutatis._share`).
+    """
+    return jnp.where(x > 0, x, jnp.zeros((), x.dtype))
+
+
+def uniform_fan_in(key: Key, shape: tuple[int, ...], fan_in: int, dtype: Any) -> Array:
+    """Draws from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's initialisation of weights and biases."""
+    bound = fan_in**-0.5
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+class Linear(eqx.Module):
+    """x @ weight + bias, `(rows, inputs) -> (rows, outputs)`."""
+
+    weight: Float[Array, "inputs outputs"]
+    bias: Float[Array, "outputs"]
+
+    def __init__(self, inputs: int, outputs: int, *, key: Key, dtype: Any = jnp.float32):
+        weight_key, bias_key = jax.random.split(key)
+        self.weight = uniform_fan_in(weight_key, (inputs, outputs), inputs, dtype)
+        self.bias = uniform_fan_in(bias_key, (outputs,), inputs, dtype)
+
+    def __call__(self, x: Float[Array, "rows inputs"]) -> Float[Array, "rows outputs"]:
+        """The affine map."""
+        return x @ self.weight + self.bias[None]
+
+
+class Activation(eqx.Module):
+    """A function without parameters, as a layer."""
+
+    function: Callable[[Array], Array] = eqx.field(static=True)
+
+    def __call__(self, x: Array) -> Array:
+        """The function of x."""
+        return self.function(x)
+
+
+class Sequential(eqx.Module):
+    """Layers one after the other."""
+
+    layers: tuple[Any, ...]
+
+    def __init__(self, layers: Sequence[Any]):
+        self.layers = tuple(layers)
+
+    def __call__(self, x: Array) -> Array:
+        """The last layer's output."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class PerExample(eqx.Module):
+    """Turns a module that maps one example, as Equinox' own layers do, into one that maps a batch."""
+
+    module: Any
+
+    def __call__(self, x: Float[Array, "rows ..."]) -> Float[Array, "rows ..."]:
+        """The module's output for every row."""
+        return jax.vmap(self.module)(x)
+
+
+class Classifier(eqx.Module):
+    """Features, and a linear head on them: the form that rules on the last layer (T3A, LAME) need."""
+
+    features: Any
+    head: Linear
+
+    def __call__(self, x: Float[Array, "rows ..."]) -> Float[Array, "rows classes"]:
+        """Logits."""
+        return self.head(self.features(x))
+
+
+def mlp(sizes: Sequence[int], *, key: Key, dtype: Any = jnp.float32) -> Sequential:
+    """Linear layers with ReLU between them: `mlp((10, 32, 32, 1), key=key)` has three."""
+    layers: list[Any] = []
+    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+    for number, ((inputs, outputs), layer_key) in enumerate(
+        zip(pairs, jax.random.split(key, len(pairs)), strict=True)
+    ):
+        layers.append(Linear(inputs, outputs, key=layer_key, dtype=dtype))
+        if number < len(pairs) - 1:
+            layers.append(Activation(relu))
+    return Sequential(layers)

@@ -1,0 +1,34 @@
+"""Inner objectives that need no labels."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from mutatis._types import Scalar, Tree
+
+
+class LearnedLoss(eqx.Module):
+    r"""A loss on a model's outputs that the outer loop learns (ARM-LL, Zhang et al. 2021, section 4.2).
+
+    $$L(\theta; x_{1..K}) = \lVert \phi(f_\theta(x_1)), \dots, \phi(f_\theta(x_K)) \rVert_2$$
+
+    - `net`: phi, from outputs `(K, classes)` to one number each, `(K, 1)`.
+
+    **Deviations:** the norm has a subgradient of zero where all K numbers vanish, instead of a division by zero.
+    """
+
+    net: Any
+
+    def __call__(self, model: Any, context: Tree) -> Scalar:
+        """The norm over the context's rows."""
+        squares = jnp.sum(jnp.square(self.net(model(context))))
+        positive = squares > 0
+        return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0)
+
+
+def entropy(model: Any, context: Tree) -> Scalar:
+    """Mean entropy of the predicted classes, in nats (Tent, Wang et al. 2021, eq. 1); `model(context)` gives logits."""
+    log_probabilities = jax.nn.log_softmax(model(context), axis=-1)
+    return -jnp.mean(jnp.sum(jnp.exp(log_probabilities) * log_probabilities, axis=-1))
