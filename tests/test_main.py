@@ -60,9 +60,11 @@ def test_run_writes_a_run_and_its_page(command, tmp_path):
     code, _, errors = command("run", "toy", "--out", out, "--steps", 30)
     assert code == 2
     assert f"{out} holds a run of 'toy'" in errors and "choose another --out" in errors
+    (out / "results.json").unlink()  # as after a kill
     page = tmp_path / "both.html"
     assert command("report", out, out, "--out", page) == (0, f"page: {page}\n", "")
     assert page.read_text() == "page of 2 run(s)"
+    assert (out / "results.json").read_bytes() == before
 
 
 def test_a_run_without_out_gets_a_directory_of_its_own(command, tmp_path, monkeypatch):

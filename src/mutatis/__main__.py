@@ -27,6 +27,8 @@ usage: mutatis COMMAND
   --version                     the version of mutatis
 """
 
+INTERRUPTED = 130  # what shells report after Ctrl-C
+
 Studies = Mapping[str, type]
 
 
@@ -63,6 +65,8 @@ def main(arguments: Sequence[str] | None = None, studies: Studies | None = None)
     except UsageError as error:
         print(f"mutatis: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:  # `mutatis list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -214,13 +218,15 @@ def _execute(study: Any, out: Path, options: RunOptions, command: str) -> int:
         raise UsageError(str(error)) from error
     except StoppedError as error:
         print(f"mutatis: {error}", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except StudyFailedError as error:
         print(f"mutatis: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"mutatis: stopped at once. Continue with: {retry_hint(out)}", file=sys.stderr)
-        return 130
+        begun = (out / "config.json").exists()
+        hint = f"Continue with: {retry_hint(out)}" if begun else "Nothing was begun."
+        print(f"mutatis: stopped at once. {hint}", file=sys.stderr)
+        return INTERRUPTED
     if closing := study.closing(rows):
         print(closing)
     print(f"results: {out / 'results.json'}")
@@ -244,6 +250,8 @@ def _report(arguments: list[str], studies: Studies) -> int:
     import tyro
 
     from mutatis.studies._config import load_config
+    from mutatis.studies._run import merge
+    from mutatis.studies._study import Job
 
     def report(
         directories: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="DIR...")],
@@ -262,7 +270,9 @@ def _report(arguments: list[str], studies: Studies) -> int:
         raise UsageError("report needs the directory of at least one run.")
     try:
         for directory in directories:
-            load_config(directory)
+            config = load_config(directory)
+            if not (directory / "results.json").exists():  # killed: what is done can be shown all the same
+                merge(directory, [Job(**job) for job in config["jobs"]])
     except (ValueError, FileNotFoundError) as error:
         raise UsageError(str(error)) from error
     return _write_page(directories, out or directories[0] / "report.html")

@@ -163,9 +163,7 @@ def test_a_loss_that_is_not_a_number_names_step_task_and_cure(tmp_path):
     trainer = toy_trainer("fast", explode_at=33)
     with pytest.raises(NonFiniteLossError) as caught:
         train(trainer, tmp_path)
-    _, _, indices = toy.advance(
-        trainer.init(), trainer.truths, jax.numpy.float32(0.02), jax.numpy.int32(-1), 40
-    )
+    _, _, indices = toy.advance(trainer.init(), trainer.truths, jax.numpy.float32(0.02), jax.numpy.int32(-1), 40)
     assert f"group 'truth {indices[33][1]}' is nan at step 34 " in str(caught.value)
     assert "Lower the learning rate" in str(caught.value)
     assert [path.name for path in list_checkpoints(tmp_path)] == [
@@ -194,16 +192,12 @@ def test_a_task_without_id_is_named_by_its_place(tmp_path):
 
 @given(evaluate=st.integers(0, 300), checkpoint=st.integers(0, 300), most=st.integers(1, 50))
 def test_dispatches_meet_every_event(evaluate, checkpoint, most):
-    schedule = Schedule(
-        steps=1000, evaluate_every=evaluate, checkpoint_every=checkpoint, steps_per_dispatch=most
-    )
+    schedule = Schedule(steps=1000, evaluate_every=evaluate, checkpoint_every=checkpoint, steps_per_dispatch=most)
     length = dispatch_length(schedule)
     assert 1 <= length <= most
     assert evaluate % length == 0 and checkpoint % length == 0
     both = math.gcd(evaluate, checkpoint) or 1000
-    assert not any(both % longer == 0 for longer in range(length + 1, most + 1)), (
-        "and are as long as they can be"
-    )
+    assert not any(both % longer == 0 for longer in range(length + 1, most + 1)), "and are as long as they can be"
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,7 @@ def test_the_line_counts_jobs_and_steps_and_names_the_newest_job(tmp_path):
     with line:
         note(tmp_path, JOBS[0], step=400, steps=400, clock=1.0)
         (tmp_path / JOBS[0].directory / "results.json").touch()
-        note(
-            tmp_path, JOBS[1], step=20, steps=400, clock=5.0, metrics={"step": 20, "loss": 0.5, "worst": None}
-        )
+        note(tmp_path, JOBS[1], step=20, steps=400, clock=5.0, metrics={"step": 20, "loss": 0.5, "worst": None})
         text = line.line()
     assert text.startswith("1/3 jobs | 420/1200 steps | ")
     assert "steps/s" in text and "left" in text

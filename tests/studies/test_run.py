@@ -44,10 +44,7 @@ def test_results_are_rows_of_every_method_seed_and_group(tmp_path):
     rows = run(STUDY, tmp_path, executor=SerialExecutor())
     assert rows == json.loads((tmp_path / "results.json").read_text())
     assert [(row["method"], row["seed"], row["group"]) for row in rows] == [
-        (method, seed, f"truth {group}")
-        for method in ("slow", "fast")
-        for seed in (0, 1)
-        for group in range(5)
+        (method, seed, f"truth {group}") for method in ("slow", "fast") for seed in (0, 1) for group in range(5)
     ]
     assert all(tuple(row) == ROW_FIELDS for row in rows)
     assert rows[0]["selection"] == "score, every 20 steps"
@@ -85,9 +82,7 @@ def test_dask_gives_the_same_bits(tmp_path, reference, processes):
 
 def test_a_failed_job_does_not_stop_the_others(tmp_path, reference):
     study = replace(STUDY, explode_at=30)
-    with pytest.raises(
-        StudyFailedError, match=r"fast, seed 0 failed: NonFiniteLossError: .*step 31 "
-    ) as caught:
+    with pytest.raises(StudyFailedError, match=r"fast, seed 0 failed: NonFiniteLossError: .*step 31 ") as caught:
         run(study, tmp_path, executor=SerialExecutor())
     assert f"mutatis resume {tmp_path}" in str(caught.value)
     assert "2 of 4 jobs failed" in str(caught.value)
@@ -151,9 +146,7 @@ def test_workers_are_as_many_as_cores_and_jobs_allow():
 # The rest kills real processes.
 
 STUDY_ARGUMENTS = ["toy", "--selection", "score"]
-ENVIRONMENT = os.environ | {
-    "PYTHONPATH": os.pathsep.join([str(Path(mutatis.__file__).parents[1]), *sys.path])
-}
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(mutatis.__file__).parents[1]), *sys.path])}
 
 
 def begin(*arguments, seconds_per_dispatch):
@@ -178,13 +171,18 @@ def wait_until(condition, process, seconds=60):
         time.sleep(0.005)
 
 
+def has_children(number):
+    tasks = Path(f"/proc/{number}/task")
+    return any(path.read_text().strip() for path in tasks.glob("*/children"))
+
+
 def same_as(reference, directory):
     """Finish the run in this process, and compare it."""
     run(STUDY, directory, executor=SerialExecutor())
     assert contents(directory) == reference
 
 
-@pytest.mark.parametrize("seed", [0])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
 def test_killed_again_and_again_and_resumed_gives_the_same_bits(tmp_path, reference, seed):
     delays = np.random.default_rng(seed).uniform(0, 0.35, size=3)
     commands = [["run", *STUDY_ARGUMENTS, "--out", tmp_path]] + 2 * [["resume", tmp_path]]
@@ -225,6 +223,18 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, reference):
     assert list(tmp_path.rglob("checkpoint-*.ckpt"))
     assert not list(tmp_path.glob(".stop-*"))
     same_as(reference, tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_ctrl_c_while_workers_start_is_no_accident(tmp_path):
+    process = begin("run", *STUDY_ARGUMENTS, "--workers", 1, "--out", tmp_path, seconds_per_dispatch=0.2)
+    wait_until(lambda: has_children(process.pid), process)
+    time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert f"mutatis resume {tmp_path}" in errors
+    assert "Traceback" not in errors
 
 
 def test_ctrl_c_twice_stops_at_once(tmp_path):

@@ -51,9 +51,7 @@ def test_a_checkpoint_gives_back_every_bit_and_every_type(tmp_path):
     assert [type(x) for x in jax.tree.leaves(loaded.tree)] == [type(x) for x in jax.tree.leaves(carry)]
     assert str(jax.random.key_impl(loaded.tree.other_key)) == "rbg"
     assert (loaded.step, loaded.state) == (7, {"best": 0.1 + 0.2, "finished": False})
-    np.testing.assert_array_equal(
-        jax.random.normal(loaded.tree.keys[1], 3), jax.random.normal(carry.keys[1], 3)
-    )
+    np.testing.assert_array_equal(jax.random.normal(loaded.tree.keys[1], 3), jax.random.normal(carry.keys[1], 3))
 
 
 def test_the_file_is_a_line_of_json_and_the_bytes_of_the_arrays(tmp_path):

@@ -39,9 +39,7 @@ def advance(carry, truths, rate, explode_at, steps):
 
     def one(carry, _):
         key, noise_key, index_key = jax.random.split(carry.key, 3)
-        indices = (jax.random.bits(index_key, (TASKS,), jnp.uint32) % jnp.uint32(len(truths))).astype(
-            jnp.int32
-        )
+        indices = (jax.random.bits(index_key, (TASKS,), jnp.uint32) % jnp.uint32(len(truths))).astype(jnp.int32)
         x = jax.random.uniform(noise_key, (TASKS, 8, WIDTH), dtype=jnp.float32)
         y = jnp.einsum("tnd,td->tn", x, truths[indices])
 
@@ -117,9 +115,7 @@ class Toy(Study):
     def data(self, seed):
         if self.missing_data:
             raise FileNotFoundError("truths.npy was looked for in nowhere; see the documentation.")
-        truths = np.random.default_rng(int(os.environ.get("TOY_DATA", self.data_seed))).normal(
-            size=(5, WIDTH)
-        )
+        truths = np.random.default_rng(int(os.environ.get("TOY_DATA", self.data_seed))).normal(size=(5, WIDTH))
         return SimpleNamespace(
             truths=truths.astype(np.float32),
             checksums={"truths.npy": str(truths.sum())},

@@ -72,9 +72,7 @@ def _compare(directory: Path, old: dict[str, Any], new: dict[str, Any]) -> list[
     for name in new["fields"] | old["fields"]:
         was, now = old["fields"].get(name), new["fields"].get(name)
         if was != now:
-            raise ValueError(
-                f"{directory} holds a run of {old['study']!r} with {name} = {was}, not {now}; {cure}"
-            )
+            raise ValueError(f"{directory} holds a run of {old['study']!r} with {name} = {was}, not {now}; {cure}")
     for name in new["checksums"] | old["checksums"]:
         if old["checksums"].get(name) != new["checksums"].get(name):
             raise ValueError(
@@ -135,9 +133,7 @@ def decode_settings(kind: type, fields: Mapping[str, Any]) -> Any:
         try:
             values[name] = _decode(hints[name], value)
         except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{CONFIG} has {name} = {value!r}, which is not a {hints[name]}: {error}"
-            ) from error
+            raise ValueError(f"{CONFIG} has {name} = {value!r}, which is not a {hints[name]}: {error}") from error
     return kind(**values)
 
 

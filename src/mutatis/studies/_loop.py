@@ -193,9 +193,7 @@ class _Loop:
             task = f"task {slot + 1} of {losses.shape[1]}"
         else:
             task = self.trainer.task_name(int(np.asarray(indices).reshape(losses.shape)[row, slot]))
-        before = (
-            "the first step" if step == 1 else f"a mean loss of {self._last_loss(losses, row):.3g} before"
-        )
+        before = "the first step" if step == 1 else f"a mean loss of {self._last_loss(losses, row):.3g} before"
         raise NonFiniteLossError(
             f"the loss of {task} is {losses[row, slot]} at step {step} (after {before}). "
             "Lower the learning rate (the inner one too, if the method has one), clip the gradients "

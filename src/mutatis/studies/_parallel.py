@@ -2,8 +2,8 @@
 
 `ProcessExecutor` (the default) gives every job to one of several fresh processes, each with its share of the
 cores; seeds of a method follow each other, so a process mostly finds its code compiled. `SerialExecutor` runs
-in this process, for debuggers. `distributed.Client` (dask), `ray.util.multiprocessing`-like wrappers or
-`submitit` executors fit as they are, where all machines see the run directory.
+in this process, for debuggers. `distributed.Client` (dask) and the executors of `concurrent.futures` fit as
+they are, where every machine sees the run directory.
 
 Results do not depend on the executor as long as the kind of processor and the number of threads are the same.
 """
@@ -102,7 +102,8 @@ class ProcessExecutor:
 
     def submit(self, fn: Callable[..., Any], /, *args: Any) -> Future:
         """Start `fn(*args)` in the next free process."""
-        return _Answer(self._pool.submit(fn, *args))
+        with _signals_held():
+            return _Answer(self._pool.submit(fn, *args))
 
     def shutdown(self) -> None:
         """Wait for the processes to end."""
@@ -131,6 +132,19 @@ def with_numerics(settings: Mapping[str, Any]) -> Iterator[None]:
     finally:
         for name in changed:
             jax.config.update(name, before[name])
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Processes that start meanwhile never see Ctrl-C, not even while they import; this one sees it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def default_workers(jobs: int, threads: int) -> int:

@@ -109,9 +109,7 @@ class ProgressLine:
         parts = [f"{done}/{len(self._folders)} jobs"]
         if timings:
             each = max(timing["steps"] for timing in timings.values())
-            total = sum(timing["steps"] for timing in timings.values()) + each * (
-                len(self._folders) - len(timings)
-            )
+            total = sum(timing["steps"] for timing in timings.values()) + each * (len(self._folders) - len(timings))
             rate = (at - self._steps_before) / max(time.monotonic() - self._begin, 1e-9)
             parts += [f"{at}/{total} steps", f"{rate:.3g} steps/s"]
             left = total - at - self._cut_short(timings)

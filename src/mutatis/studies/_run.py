@@ -229,9 +229,7 @@ def complete_rows(outcome: Outcome, job: Job, trainer: Trainer) -> list[dict[str
         whole = {"method": job.method, "seed": job.seed, "selection": trainer.schedule.rule, **row}
         missing = [name for name in ROW_FIELDS if name not in whole]
         if missing:
-            raise ValueError(
-                f"a row of {job} lacks {', '.join(missing)}: {dict(row)}; outcome() must give them."
-            )
+            raise ValueError(f"a row of {job} lacks {', '.join(missing)}: {dict(row)}; outcome() must give them.")
         rows.append({name: whole[name] for name in ROW_FIELDS} | whole)
     return plain(rows)
 

@@ -109,9 +109,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(
-            f"{path} is damaged ({error}); restore it, or start again with `mutatis run`."
-        ) from error
+        raise ValueError(f"{path} is damaged ({error}); restore it, or start again with `mutatis run`.") from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

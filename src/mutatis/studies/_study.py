@@ -110,8 +110,7 @@ class Schedule:
     def __post_init__(self):
         if self.steps < 1 or self.steps_per_dispatch < 1:
             raise ValueError(
-                "steps and steps_per_dispatch must be at least 1, "
-                f"not {self.steps} and {self.steps_per_dispatch}."
+                f"steps and steps_per_dispatch must be at least 1, not {self.steps} and {self.steps_per_dispatch}."
             )
         for name in ("evaluate_every", "checkpoint_every", "patience"):
             if getattr(self, name) < 0:
