@@ -1,0 +1,181 @@
+"""What run directories hold, read for the report: rows, curves and pictures, put together by study."""
+
+import dataclasses
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mutatis.studies._store import read_json, read_lines
+from mutatis.studies._study import Job
+
+# Settings that change where or how often something is run, never what one job gives.
+INCIDENTAL = frozenset({"seeds", "methods", "data_dir", "out", "workers", "threads"})
+IDENTITY = ("method", "seed", "split", "group", "metric", "support", "order")
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Images of some groups and what one method says of them.
+
+    - `images`: `(groups, k, height, width, channels)`, `uint8`, one or three channels.
+    - `targets`, `before`, `after`: `(groups, k)` class ids: the truth, and the predictions without and with
+      adaptation; `before` is `None` where a method has no such prediction.
+    - `group_names`, `class_names`: the latter by class id, and empty if the ids say it all.
+    """
+
+    method: str
+    seed: int
+    images: np.ndarray
+    targets: np.ndarray
+    before: np.ndarray | None
+    after: np.ndarray
+    group_names: tuple[str, ...]
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything the report says of one study, from one run directory or several."""
+
+    study: str
+    configs: tuple[Mapping[str, Any], ...]
+    rows: tuple[Mapping[str, Any], ...]
+    curves: tuple[Mapping[str, Any], ...]
+    galleries: tuple[Gallery, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names in the order of the study."""
+        return tuple(dict.fromkeys(row["method"] for row in self.rows))
+
+
+def read_results(directories: Sequence[Path]) -> tuple[Results, ...]:
+    """One `Results` per study, in the order of the directories.
+
+    Runs of one study are merged. Where their settings differ, the methods' names say by what.
+
+    **Raises:** `FileNotFoundError` naming the file if a directory holds no run; `ValueError` if a file is
+    damaged.
+    """
+    if not directories:
+        raise ValueError("directories is empty; name the directory of at least one run.")
+    by_study: dict[str, list[Results]] = {}
+    for directory in directories:
+        run = _read_run(Path(directory))
+        by_study.setdefault(run.study, []).append(run)
+    return tuple(_merge(runs) for runs in by_study.values())
+
+
+def _read_run(directory: Path) -> Results:
+    for name in ("config.json", "results.json"):
+        if not (directory / name).exists():
+            raise FileNotFoundError(
+                f"{directory} holds no run: {name} is missing; `mutatis run` makes such a directory."
+            )
+    config = read_json(directory / "config.json")
+    rows = read_json(directory / "results.json")
+    galleries, notes = [], []
+    done = {(row["method"], row["seed"]) for row in rows}
+    for method, seed in sorted(done, key=lambda job: job[1]):
+        path = directory / Job(method, seed).directory / "gallery.npz"
+        if method in {gallery.method for gallery in galleries} or not path.exists():
+            continue
+        try:
+            galleries.append(_read_gallery(path, method, seed))
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            notes.append(f"The pictures of {method}, seed {seed}, are not shown: {error}.")
+    jobs = [(job["method"], job["seed"]) for job in config.get("jobs", [])]
+    missing = [f"{method} (seed {seed})" for method, seed in jobs if (method, seed) not in done]
+    if missing:
+        notes.append(f"Incomplete: {len(missing)} of {len(jobs)} jobs have no results yet: {', '.join(missing)}.")
+    order = {name: place for place, name in enumerate(dict.fromkeys(method for method, _ in jobs))}
+    galleries.sort(key=lambda gallery: order.get(gallery.method, len(order)))
+    curves = [_widen(line) for line in read_lines(directory / "metrics.jsonl")]
+    return Results(config["study"], (config,), tuple(rows), tuple(curves), tuple(galleries), tuple(notes))
+
+
+def _widen(line: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Lines with one named value each read like lines that hold several."""
+    if "name" not in line:
+        return line
+    return {key: line[key] for key in ("method", "seed", "step")} | {line["name"]: line["value"]}
+
+
+def _read_gallery(path: Path, method: str, seed: int) -> Gallery:
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    missing = [name for name in ("images", "targets", "after") if name not in arrays]
+    if missing:
+        raise ValueError(f"gallery.npz lacks {', '.join(missing)}")
+    images = arrays["images"]
+    if images.ndim != 5 or images.shape[-1] not in (1, 3) or images.dtype != np.uint8:
+        raise ValueError(
+            f"images has shape {images.shape} and type {images.dtype}, not (groups, k, H, W, 1 or 3) uint8"
+        )
+    for name in ("targets", "before", "after"):
+        if name in arrays and arrays[name].shape != images.shape[:2]:
+            raise ValueError(f"{name} has shape {arrays[name].shape}, images {images.shape[:2]}")
+    names = arrays.get("group_names", np.array([f"group {g}" for g in range(len(images))]))
+    if len(names) != len(images):
+        raise ValueError(f"group_names has {len(names)} names for {len(images)} groups")
+    return Gallery(
+        method=method,
+        seed=seed,
+        images=images,
+        targets=arrays["targets"],
+        before=arrays.get("before"),
+        after=arrays["after"],
+        group_names=tuple(map(str, names)),
+        class_names=tuple(map(str, arrays.get("class_names", ()))),
+    )
+
+
+def _merge(runs: Sequence[Results]) -> Results:
+    if len(runs) == 1:
+        return runs[0]
+    runs = [_rename(run, suffix) for run, suffix in zip(runs, _suffixes(runs), strict=True)]
+    rows = {_identity(row): row for run in runs for row in run.rows}
+    order = {name: place for place, name in enumerate(dict.fromkeys(m for run in runs for m in run.methods))}
+    galleries = {gallery.method: gallery for run in reversed(runs) for gallery in run.galleries}
+    curves = {(c["method"], c["seed"], c["step"]): c for run in runs for c in run.curves}
+    return Results(
+        runs[0].study,
+        tuple(config for run in runs for config in run.configs),
+        tuple(sorted(rows.values(), key=lambda row: order[row["method"]])),
+        tuple(curves.values()),
+        tuple(galleries[name] for name in order if name in galleries),
+        tuple(note for run in runs for note in run.notes),
+    )
+
+
+def _suffixes(runs: Sequence[Results]) -> list[str]:
+    """What to add to the methods' names of each run so that different things have different names."""
+    fields = [run.configs[0].get("fields", {}) for run in runs]
+    names = dict.fromkeys(name for settings in fields for name in settings if name not in INCIDENTAL)
+    differing = [name for name in names if any(s.get(name) != fields[0].get(name) for s in fields)]
+    said = [", ".join(f"{name}={settings.get(name)}" for name in differing) for settings in fields]
+    suffixes = [f" ({text})" if text else "" for text in said]
+    values: dict[tuple[Any, ...], Any] = {}
+    for run, suffix in zip(runs, suffixes, strict=True):
+        for row in run.rows:
+            if values.setdefault((suffix, *_identity(row)), row["value"]) != row["value"]:
+                return [f"{suffix} (run {place})" for place, suffix in enumerate(suffixes, 1)]
+    return suffixes
+
+
+def _rename(run: Results, suffix: str) -> Results:
+    return dataclasses.replace(
+        run,
+        rows=tuple({**row, "method": row["method"] + suffix} for row in run.rows),
+        curves=tuple({**line, "method": line["method"] + suffix} for line in run.curves),
+        galleries=tuple(dataclasses.replace(g, method=g.method + suffix) for g in run.galleries),
+    )
+
+
+def _identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in IDENTITY)

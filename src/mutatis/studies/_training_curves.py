@@ -1,0 +1,75 @@
+"""The training curves of the report: loss and validation metrics against steps."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mutatis.studies._charts import Series, legend, line_chart, linear_axis, log_axis
+from mutatis.studies._markup import Markup, element, section
+from mutatis.studies._view import View
+
+CURVE_POINTS = 100
+
+
+def training_curves(view: View) -> Markup | None:
+    """The loss, and what was measured on the validation groups, while training."""
+    lines = [line for line in view.results.curves if line["method"] in view.styles]
+    entries = dict.fromkeys(key for line in lines for key in line if key not in ("method", "seed", "step"))
+    charts = []
+    for name in list(entries)[:4]:
+        points = [line for line in lines if isinstance(line.get(name), int | float)]
+        series = [s for method in view.results.methods if (s := _training_series(view, method, name, points))]
+        if series and max(len(one.x) for one in series) > 1:
+            charts.append(_training_chart(series, name))
+    if not charts:
+        return None
+    names = [m for m in view.results.methods if any(line["method"] == m for line in lines)]
+    bands = " Bands reach from the lowest to the highest seed." if view.seeds > 1 else ""
+    note = (
+        f"Mean over seeds.{bands} The loss is that of the training tasks; the others are measured on the "
+        "validation groups."
+    )
+    figure = element(
+        "figure", legend(view.styled(names)), element("div", charts, class_="trio" if len(charts) == 3 else "pair")
+    )
+    return section("Training", figure, note=note)
+
+
+def _training_series(view: View, method: str, name: str, lines: Iterable[Mapping[str, Any]]) -> Series | None:
+    """The curve of one method in bins of steps, each seed averaged within a bin first."""
+    mine = [(line["step"], line["seed"], float(line[name])) for line in lines if line["method"] == method]
+    if not mine:
+        return None
+    steps = sorted({step for step, _, _ in mine})
+    width = -(-len(steps) // CURVE_POINTS)
+    bin_of = {step: place // width for place, step in enumerate(steps)}
+    bins: dict[int, dict[int, list[float]]] = {}
+    for step, seed, value in mine:
+        bins.setdefault(bin_of[step], {}).setdefault(seed, []).append(value)
+    places = sorted(bins)
+    each = [[float(np.mean(values)) for values in bins[place].values()] for place in places]
+    middles = [float(np.mean([step for step in steps if bin_of[step] == place])) for place in places]
+    several = len({seed for _, seed, _ in mine}) > 1
+    lows, highs = ([min(e) for e in each], [max(e) for e in each]) if several else ((), ())
+    return Series(method, view.styles[method], middles, [float(np.mean(e)) for e in each], lows, highs)
+
+
+def _training_chart(series: list[Series], name: str) -> Markup:
+    values = [value for one in series for value in (*one.y, *one.low, *one.high)]
+    shares = name != "loss" and min(values) >= 0 and max(values) <= 1
+    if shares:
+        series = [_in_percent(one) for one in series]
+        values = [100 * value for value in values]
+    x_axis = linear_axis([0.0, *(x for one in series for x in one.x)], "Step", marks=4)
+    steep = name == "loss" and min(values) > 0 and max(values) > 30 * min(values)
+    unit = "%" if shares else "log scale" if steep else ""
+    y_axis = log_axis(values, unit) if steep else linear_axis(values, unit)
+    title = "Training loss" if name == "loss" else f"Validation: {name}"
+    return line_chart(series, x_axis, y_axis, title=title, markers=False)
+
+
+def _in_percent(one: Series) -> Series:
+    y, low, high = ([100 * value for value in part] for part in (one.y, one.low, one.high))
+    return dataclasses.replace(one, y=y, low=low, high=high)
