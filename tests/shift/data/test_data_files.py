@@ -15,9 +15,7 @@ CONTENT = bytes([0, 0, 0x0C, 3]) + struct.pack(">3I", 2, 3, 4) + VALUES.tobytes(
 
 def read(root, content=CONTENT, name="things-idx3-int", dtype=">i4", shape=(2, 3, 4), **kwargs):
     (root / name).write_bytes(content)
-    return read_idx(
-        DataFolder(root), "things-idx3-int", ("sub",), "two things", dtype=dtype, shape=shape, **kwargs
-    )
+    return read_idx(DataFolder(root), "things-idx3-int", ("sub",), "two things", dtype=dtype, shape=shape, **kwargs)
 
 
 def test_idx_plain_and_gzip(tmp_path):
@@ -114,8 +112,6 @@ def test_import_loads_no_optional_package():
     import subprocess
     import sys
 
-    code = (
-        "import sys, mutatis.shift.data; print([m for m in ('scipy', 'sklearn', 'PIL') if m in sys.modules])"
-    )
+    code = "import sys, mutatis.shift.data; print([m for m in ('scipy', 'sklearn', 'PIL') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

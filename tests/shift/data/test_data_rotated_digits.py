@@ -39,9 +39,7 @@ def test_unrotated_images_are_scikit_learns_and_parts_share_none():
 
 
 def test_rotation_turns_counter_clockwise():
-    data = rotated_digits(
-        train_angles=(0,), train_sizes=(1,), validation_angles=(0, 90, 40), test_angles=(0,)
-    )
+    data = rotated_digits(train_angles=(0,), train_sizes=(1,), validation_angles=(0, 90, 40), test_angles=(0,))
     upright, quarter, oblique = (data.validation.inputs[rows, ..., 0] for rows in data.validation.members)
     np.testing.assert_array_equal(quarter, np.rot90(upright, axes=(1, 2)))
     one = rotate(upright[5].astype(float), 40, order=1, reshape=False)
@@ -52,9 +50,7 @@ def test_seed_decides_everything(data):
     again, other = rotated_digits(seed=3), rotated_digits(seed=4)
     for part in ("train", "validation", "test"):
         for name in ("inputs", "targets", "groups"):
-            np.testing.assert_array_equal(
-                getattr(getattr(again, part), name), getattr(getattr(data, part), name)
-            )
+            np.testing.assert_array_equal(getattr(getattr(again, part), name), getattr(getattr(data, part), name))
         assert not np.array_equal(getattr(other, part).inputs, getattr(data, part).inputs)
 
 

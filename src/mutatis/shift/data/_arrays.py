@@ -89,7 +89,8 @@ def from_npz(path: str | os.PathLike, **options: Any) -> GroupedData:
     if not path.is_file():
         raise FileNotFoundError(f"path={str(path)!r} is no file; it should be {_NPZ}.")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: numpy leaves a damaged file open when it opens it itself.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if missing := [key for key in ("X", "y", "groups") if key not in file]:
                 raise KeyError(f"{', '.join(missing)} missing; it has {', '.join(file) or 'nothing'}")
             arrays = [file[key] for key in ("X", "y", "groups")]
@@ -114,9 +115,7 @@ def from_npz(path: str | os.PathLike, **options: Any) -> GroupedData:
 def _inputs(X: ArrayLike) -> np.ndarray:
     inputs = np.asarray(X)
     if inputs.ndim < 2:
-        raise ValueError(
-            f"X has shape {inputs.shape}; pass one row per example, (n, features) or (n, H, W, C)."
-        )
+        raise ValueError(f"X has shape {inputs.shape}; pass one row per example, (n, features) or (n, H, W, C).")
     if inputs.dtype == np.uint8:
         return inputs
     if not np.issubdtype(inputs.dtype, np.floating):
@@ -134,9 +133,7 @@ def _targets(y: ArrayLike, num_classes: int | None) -> tuple[np.ndarray, int]:
         raise ValueError(f"y has shape {targets.shape}; pass one target per row, (n,).")
     if num_classes is not None:
         if targets.dtype.kind not in "iu" or ((targets < 0) | (targets >= num_classes)).any():
-            raise ValueError(
-                f"y must hold integers 0 .. {num_classes - 1} when num_classes={num_classes} is given."
-            )
+            raise ValueError(f"y must hold integers 0 .. {num_classes - 1} when num_classes={num_classes} is given.")
         return targets.astype(np.int32), num_classes
     if targets.dtype.kind == "f":
         if not np.isfinite(targets).all():
@@ -152,9 +149,7 @@ def _targets(y: ArrayLike, num_classes: int | None) -> tuple[np.ndarray, int]:
 def _number(values: list) -> tuple[list, np.ndarray]:
     """The different groups, sorted if they have an order, and the number of each row's group."""
     if not all(isinstance(value, Hashable) for value in values):
-        raise ValueError(
-            "groups holds values that cannot be hashed; pass one number, string or tuple per row."
-        )
+        raise ValueError("groups holds values that cannot be hashed; pass one number, string or tuple per row.")
     if any(value is None or value != value for value in values):
         raise ValueError("groups has missing values; give every row a group.")
     known = list(dict.fromkeys(values))
@@ -184,17 +179,13 @@ def _divide(
         if values is not None:
             unknown = [value for value in values if value not in number]
             if unknown or not len(values):
-                raise ValueError(
-                    f"{argument} names {unknown or 'no group'}; name groups that occur in `groups`."
-                )
+                raise ValueError(f"{argument} names {unknown or 'no group'}; name groups that occur in `groups`.")
             taken[which] = sorted({number[value] for value in values})
     both = set(taken[0] or ()) & set(taken[1] or ())
     if both:
         raise ValueError(f"group {known[min(both)]!r} is in both validation_groups and test_groups.")
     used = {*(taken[0] or ()), *(taken[1] or ())}
-    free = [
-        index for index in np.random.default_rng(seed).permutation(len(known)).tolist() if index not in used
-    ]
+    free = [index for index in np.random.default_rng(seed).permutation(len(known)).tolist() if index not in used]
     for which, (argument, share) in enumerate(zip(("validation", "test"), shares, strict=True)):
         if taken[which] is None:
             if not 0 < share < 1:

@@ -31,9 +31,7 @@ def read_cifar10_test(folder: DataFolder) -> tuple[np.ndarray, np.ndarray, np.nd
     return images, labels, np.arange(BATCH_SIZE) + 5 * BATCH_SIZE
 
 
-def _read_batch(
-    folder: DataFolder, name: str, which: str, wanted: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
+def _read_batch(folder: DataFolder, name: str, which: str, wanted: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     what = f"{which} of CIFAR-10's binary version: {BATCH_SIZE:,} records of {_RECORD} bytes"
     try:
         path = folder.find(name, _FOLDERS, what)
@@ -41,9 +39,7 @@ def _read_batch(
         raise FileNotFoundError(f"{error}{_batches_present(folder, wanted)}") from None
     content = folder.read(path)
     if len(content) != BATCH_SIZE * _RECORD:
-        raise damaged(
-            path, what, f"it has {len(content):,} bytes where {BATCH_SIZE * _RECORD:,} are expected."
-        )
+        raise damaged(path, what, f"it has {len(content):,} bytes where {BATCH_SIZE * _RECORD:,} are expected.")
     records = np.frombuffer(content, np.uint8).reshape(BATCH_SIZE, _RECORD)
     if (highest := int(records[:, 0].max())) > 9:
         raise damaged(path, what, f"it has a label {highest} where labels are 0 to 9.")

@@ -61,8 +61,8 @@ def cifar10_c(
     - `test_images_per_group`: so many drawn for each test group; `None`: all, the same in each group.
     - `conditions`: which corruptions belong to which set; fewer make a smaller study.
 
-    **Returns:** `GroupedData`, inputs `uint8 (n, 32, 32, 3)`, 10 classes, ImageNet's channel moments. A test set of
-    10,000 images in each of 22 groups takes 0.7 GB.
+    **Returns:** `GroupedData`, inputs `uint8 (n, 32, 32, 3)`, 10 classes, ImageNet's channel moments. A test
+    set of 10,000 images in each of 22 groups takes 0.7 GB.
 
     **Raises:** `FileNotFoundError` (naming the batches that are there), `ValueError`; `ImportError` without
     `studies`.
@@ -74,9 +74,7 @@ def cifar10_c(
     `mutatis.shift.corruptions` for how the corruptions differ.
     """
     if published and test_batch:
-        raise ValueError(
-            "published and test_batch both say where the test images come from; pass one of them."
-        )
+        raise ValueError("published and test_batch both say where the test images come from; pass one of them.")
     from mutatis.shift.corruptions import CIFAR
 
     make = partial(corrupted, table=CIFAR, seed=seed)
@@ -125,9 +123,7 @@ _TEST_SOURCES = {
 }
 
 
-def _published_groups(
-    folder: DataFolder, conditions: Sequence[Condition], rows: Sequence[np.ndarray]
-) -> Groups:
+def _published_groups(folder: DataFolder, conditions: Sequence[Condition], rows: Sequence[np.ndarray]) -> Groups:
     labels = read_published_labels(folder)
     files = {corruption: read_published(folder, corruption) for corruption, _ in conditions}
     blocks = (files[c][severity - 1][r] for (c, severity), r in zip(conditions, rows, strict=True))

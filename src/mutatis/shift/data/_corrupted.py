@@ -32,9 +32,7 @@ class CorruptionSplit:
                 raise ValueError(f"{name} has no conditions; list at least one (corruption, severity).")
         every = [*self.train, *self.validation, *self.test]
         if twice := sorted({condition for condition in every if every.count(condition) > 1}):
-            raise ValueError(
-                f"{name_of(twice[0])!r} is listed twice; each condition belongs to one set, once."
-            )
+            raise ValueError(f"{name_of(twice[0])!r} is listed twice; each condition belongs to one set, once.")
 
 
 def _conditions(weather: str, weather_levels, jpeg_levels, full: Sequence[str]) -> tuple[Condition, ...]:

@@ -98,15 +98,8 @@ def _read_user(entry: dict, count: int, user: str, path: Path) -> tuple[np.ndarr
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(path, _WHAT, f"user {user!r} has lists of unequal length or no numbers.") from error
     if count < 1 or x.shape != (count, 784) or y.shape != (count,):
-        raise damaged(
-            path, _WHAT, f"user {user!r} has x of shape {x.shape} and y of {y.shape} for {count} samples."
-        )
-    if (
-        not np.issubdtype(y.dtype, np.integer)
-        or y.min() < 0
-        or y.max() > 61
-        or not (0 <= x.min() <= x.max() <= 1)
-    ):
+        raise damaged(path, _WHAT, f"user {user!r} has x of shape {x.shape} and y of {y.shape} for {count} samples.")
+    if not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() > 61 or not (0 <= x.min() <= x.max() <= 1):
         raise damaged(path, _WHAT, f"user {user!r} has values outside 0 .. 1 or classes outside 0 .. 61.")
     return x, y.astype(np.int32)
 

@@ -85,9 +85,7 @@ class DataFolder:
 
 def damaged(path: Path, what: str, why: str) -> ValueError:
     """The error for a file that is there but is not what it should be."""
-    return ValueError(
-        f"{path} is damaged or is another file: {why} It should be {what}. Fetch it again. {DOCS}"
-    )
+    return ValueError(f"{path} is damaged or is another file: {why} It should be {what}. Fetch it again. {DOCS}")
 
 
 def optional(module: str) -> Any:
@@ -125,9 +123,7 @@ def read_idx(
     path = folder.find((name + ".gz", name), folders, what)
     content = _unpacked(folder.read(path), path, what)
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
-        raise damaged(
-            path, what, f"it starts with {content[:4].hex(' ') or 'nothing'}, which is no IDX header."
-        )
+        raise damaged(path, what, f"it starts with {content[:4].hex(' ') or 'nothing'}, which is no IDX header.")
     axes = content[3]
     start = 4 + 4 * axes
     if len(content) < start:
@@ -147,13 +143,9 @@ def read_idx(
         )
     expected = start + kind.itemsize * int(np.prod(sizes, dtype=np.int64))
     if len(content) != expected:
-        raise damaged(
-            path, what, f"it has {len(content)} bytes unpacked where its header promises {expected}."
-        )
+        raise damaged(path, what, f"it has {len(content)} bytes unpacked where its header promises {expected}.")
     if digest is not None and hashlib.sha256(content).hexdigest() != digest:
-        raise damaged(
-            path, what, "its content differs from the official file's (pass verify=False to accept it)."
-        )
+        raise damaged(path, what, "its content differs from the official file's (pass verify=False to accept it).")
     return np.frombuffer(content, kind, offset=start).reshape(sizes)
 
 

@@ -83,9 +83,7 @@ def writer_series(groups: Groups) -> np.ndarray:
     series = [re.search(r"\(series (\d+)\)$", name) for name in groups.names]
     if None in series:
         unnamed = groups.names[series.index(None)]
-        raise ValueError(
-            f"groups has no series for {unnamed!r}; pass the groups that mnist_by_writer returns."
-        )
+        raise ValueError(f"groups has no series for {unnamed!r}; pass the groups that mnist_by_writer returns.")
     return np.array([int(match[1]) for match in series if match])
 
 

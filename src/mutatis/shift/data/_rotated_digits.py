@@ -41,8 +41,7 @@ def rotated_digits(
     """
     if len(train_sizes) != len(train_angles):
         raise ValueError(
-            f"train_sizes has {len(train_sizes)} entries for {len(train_angles)} train_angles; pass one size "
-            f"per angle."
+            f"train_sizes has {len(train_sizes)} entries for {len(train_angles)} train_angles; pass one size per angle."
         )
     digits = optional("sklearn.datasets").load_digits()
     images, labels = digits.images * (255 / 16), digits.target.astype(np.int32)
@@ -68,16 +67,11 @@ def rotated_digits(
     )
 
 
-def _rotations(
-    images: np.ndarray, labels: np.ndarray, angles: Sequence[float], rows: list[np.ndarray]
-) -> Groups:
+def _rotations(images: np.ndarray, labels: np.ndarray, angles: Sequence[float], rows: list[np.ndarray]) -> Groups:
     rotate = optional("scipy.ndimage").rotate
     turned = [
-        rotate(images[r], angle, axes=(2, 1), order=1, reshape=False)
-        for angle, r in zip(angles, rows, strict=True)
+        rotate(images[r], angle, axes=(2, 1), order=1, reshape=False) for angle, r in zip(angles, rows, strict=True)
     ]
     inputs = np.clip(np.rint(np.concatenate(turned)), 0, 255).astype(np.uint8)[..., None]
     groups = np.repeat(np.arange(len(angles), dtype=np.int32), [len(r) for r in rows])
-    return Groups(
-        inputs, labels[np.concatenate(rows)], groups, tuple(f"rotation {angle:g}" for angle in angles)
-    )
+    return Groups(inputs, labels[np.concatenate(rows)], groups, tuple(f"rotation {angle:g}" for angle in angles))

@@ -55,9 +55,7 @@ def rotated_mnist(
     `reproduce_indexing`); draws follow `seed` where the authors' are equal for every seed.
     """
     if test_images_per_group is not None and test_images_per_group < 1:
-        raise ValueError(
-            f"test_images_per_group={test_images_per_group} must be at least 1, or None for all."
-        )
+        raise ValueError(f"test_images_per_group={test_images_per_group} must be at least 1, or None for all.")
     folder = DataFolder(data_dir)
     images, labels = read_mnist(folder, "train", verify=verify)
     test_images, test_labels = read_mnist(folder, "test", verify=verify)

@@ -25,9 +25,7 @@ Listing = tuple[list[Path], np.ndarray]
 
 def list_train(folder: DataFolder, *, verify: bool) -> tuple[list[str], Listing]:
     """Class names in sorted order (a class is its rank), and all training images."""
-    what = (
-        f"Tiny ImageNet's training folder: {CLASSES} folders nXXXXXXXX/images, {_TRAIN_PER_CLASS} JPEGs each"
-    )
+    what = f"Tiny ImageNet's training folder: {CLASSES} folders nXXXXXXXX/images, {_TRAIN_PER_CLASS} JPEGs each"
     where = folder.find("train", _FOLDERS, what)
     classes = sorted(path.name for path in where.iterdir() if path.is_dir())
     listing = _list(classes, lambda name: where / name / "images")
@@ -55,13 +53,10 @@ def list_validation(folder: DataFolder, classes: Sequence[str], *, verify: bool)
     return paths, labels
 
 
-def list_published(
-    folder: DataFolder, condition: Condition, classes: Sequence[str], *, verify: bool
-) -> Listing:
+def list_published(folder: DataFolder, condition: Condition, classes: Sequence[str], *, verify: bool) -> Listing:
     """The images of one corruption at one severity of Tiny ImageNet-C."""
     what = (
-        f"Tiny ImageNet-C's folder of {name_of(condition)}: {CLASSES} folders nXXXXXXXX of {_TEST_PER_CLASS} "
-        "JPEG files"
+        f"Tiny ImageNet-C's folder of {name_of(condition)}: {CLASSES} folders nXXXXXXXX of {_TEST_PER_CLASS} JPEG files"
     )
     where = folder.find(f"{condition[0]}/{condition[1]}", _PUBLISHED_FOLDERS, what)
     found = {path.name for path in where.iterdir() if path.is_dir()}
@@ -74,22 +69,17 @@ def list_published(
 
 def _list(classes: Sequence[str], place: Callable[[str], Path]) -> Listing:
     found = [
-        sorted(path for path in place(name).glob("*") if path.suffix.lower() in (".jpeg", ".jpg"))
-        for name in classes
+        sorted(path for path in place(name).glob("*") if path.suffix.lower() in (".jpeg", ".jpg")) for name in classes
     ]
     labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(paths) for paths in found])
     return [path for paths in found for path in paths], labels
 
 
-def _check_counts(
-    where: Path, what: str, classes: Sequence[str], labels: np.ndarray, expected: int | None
-) -> None:
+def _check_counts(where: Path, what: str, classes: Sequence[str], labels: np.ndarray, expected: int | None) -> None:
     counts = Counter(labels.tolist())
     for index, name in enumerate(classes):
         if counts[index] == 0 or expected not in (None, counts[index]):
-            raise damaged(
-                where, what, f"class {name} has {counts[index]} images (verify=False accepts fewer)."
-            )
+            raise damaged(where, what, f"class {name} has {counts[index]} images (verify=False accepts fewer).")
     if not classes or (expected is not None and len(classes) != CLASSES):
         raise damaged(where, what, f"it has {len(classes)} classes (verify=False accepts fewer).")
 

@@ -94,9 +94,7 @@ def tiny_imagenet_c(
         listing = list_validation(folder, classes, verify=verify)
         pool = np.arange(len(listing[0]))
         test_rows = draws(rng, pool, test_images_per_group, len(conditions.test), "test_images_per_group")
-        test = make(
-            listing, conditions.test, test_rows, first_place=_TEST_PLACE, under="tiny-imagenet-200 test"
-        )
+        test = make(listing, conditions.test, test_rows, first_place=_TEST_PLACE, under="tiny-imagenet-200 test")
     return GroupedData(
         make(training, conditions.train, rows[0], under="tiny-imagenet-200 train"),
         make(training, conditions.validation, rows[1], under="tiny-imagenet-200 validation"),
