@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import PyTree
 
+from mutatis._citation import cites
+from mutatis._references import FINN_2017, MCMAHAN_2017, NICHOL_2018, RAJESWARAN_2019
 from mutatis._rule import Learner
 from mutatis._task import Task
 from mutatis._tree import add, inner_product, scale, subtract, trainable
@@ -38,6 +40,7 @@ class Unrolled(AbstractDirection):
         return objective(rule.bind(model, state), task.query), state
 
 
+@cites(FINN_2017)
 class FirstOrder(AbstractDirection):
     """The gradient at the adapted model, as if the rule's state did not depend on the learner.
 
@@ -52,6 +55,7 @@ class FirstOrder(AbstractDirection):
         return objective(rule.bind(model, state), task.query), state
 
 
+@cites(MCMAHAN_2017, NICHOL_2018)
 class Displacement(AbstractDirection):
     """The row is the way the rule moved the model, w - w_adapted.
 
@@ -70,11 +74,12 @@ class Displacement(AbstractDirection):
         return _with_gradient(objective(model, task.query), weights, row), state
 
 
+@cites(RAJESWARAN_2019)
 class Implicit(AbstractDirection):
     """The gradient of a fully solved, proximally regularised inner problem, without unrolling its solver.
 
-    iMAML (Rajeswaran et al. 2019, eq. 6): with phi the minimiser of L_context(phi) + strength/2 |phi - theta|^2, the row
-    is (I + Hessian of L_context at phi / strength)^-1 times the gradient of L_query at phi, found by conjugate
+    iMAML (Rajeswaran et al. 2019, eq. 6): with phi the minimiser of L_context(phi) + strength/2 |phi - theta|^2, the
+    row is (I + Hessian of L_context at phi / strength)^-1 times the gradient of L_query at phi, found by conjugate
     gradients on Hessian-vector products.
 
     - `inner`: L_context, the objective that the rule descends on the context.

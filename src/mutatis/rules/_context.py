@@ -6,6 +6,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mutatis._citation import cites
+from mutatis._references import ZHANG_2021
 from mutatis._rule import AbstractStatistic
 from mutatis._tree import Fixed
 from mutatis._types import Key, Tree
@@ -15,7 +17,8 @@ from mutatis.rules._shrinkage import context_share, log_pseudo_count
 class Conditioned(eqx.Module):
     """A model that sees a fixed context beside every input.
 
-    The context, `(*space, extra)`, is joined to each row of the inputs, `(rows, *space, channels)`, along the last axis.
+    The context, `(*space, extra)`, is joined to each row of the inputs, `(rows, *space, channels)`, along the last
+    axis.
     """
 
     model: Any
@@ -27,6 +30,7 @@ class Conditioned(eqx.Module):
         return self.model(jnp.concatenate([x, context.astype(x.dtype)], axis=-1))
 
 
+@cites(ZHANG_2021)
 class ContextMean(AbstractStatistic):
     r"""Conditions the model on the mean embedding of the context (ARM-CML, Zhang et al. 2021, section 4.1).
 

@@ -8,11 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from mutatis._citation import cites
+from mutatis._references import FINN_2017
 from mutatis._rule import AbstractRule
 from mutatis._tree import Fixed, trainable, unfix
 from mutatis._types import Key, Objective, Tree
 
 
+@cites(FINN_2017)
 class GradientSteps(AbstractRule):
     r"""A few steps of gradient descent, differentiated through by the outer loop.
 

@@ -6,9 +6,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from mutatis._citation import cites
+from mutatis._references import WANG_2021, ZHANG_2021
 from mutatis._types import Scalar, Tree
 
 
+@cites(ZHANG_2021)
 class LearnedLoss(eqx.Module):
     r"""A loss on a model's outputs that the outer loop learns (ARM-LL, Zhang et al. 2021, section 4.2).
 
@@ -28,6 +31,7 @@ class LearnedLoss(eqx.Module):
         return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0)
 
 
+@cites(WANG_2021)
 def entropy(model: Any, context: Tree) -> Scalar:
     """Mean entropy of the predicted classes, in nats (Tent, Wang et al. 2021, eq. 1); `model(context)` gives logits."""
     log_probabilities = jax.nn.log_softmax(model(context), axis=-1)

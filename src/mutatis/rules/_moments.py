@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from mutatis._citation import cites
+from mutatis._references import NADO_2020, SCHNEIDER_2020, ZHANG_2021
 from mutatis._rule import AbstractRule, Learner
 from mutatis._tree import Fixed, add, unfix
 from mutatis._types import Key, Tree
@@ -16,6 +18,7 @@ from mutatis.rules._none import NoAdaptation
 from mutatis.rules._shrinkage import context_share, log_pseudo_count
 
 
+@cites(ZHANG_2021, NADO_2020, SCHNEIDER_2020)
 class BatchMoments(AbstractRule):
     r"""Normalises by the context's own moments instead of the training data's, while another rule does its work.
 
@@ -36,13 +39,13 @@ class BatchMoments(AbstractRule):
     - `momentum`: weight of an outer step's moments in the remembered source moments.
 
     The state is `(state of within, one Moments per batch norm)`. The moments of a layer depend on how the layers before
-    it were normalised, so the rule runs the model in order: for a context given in pieces, the first layer's moments equal
-    the whole's, and deeper layers are measured under the moments known at the time.
+    it were normalised, so the rule runs the model in order: for a context given in pieces, the first layer's moments
+    equal the whole's, and deeper layers are measured under the moments known at the time.
 
     A context may be inputs, or a pair whose first entry is the inputs.
 
-    **Deviations:** the source variance is the biased one (PyTorch stores the unbiased); the moving average is updated once
-    per outer step from the pooled sums of all tasks.
+    **Deviations:** the source variance is the biased one (PyTorch stores the unbiased); the moving average is updated
+    once per outer step from the pooled sums of all tasks.
     """
 
     within: AbstractRule

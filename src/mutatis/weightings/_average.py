@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from mutatis._types import GroupIndex, Gramian, Key, Losses, Weights
+from mutatis._types import Gramian, GroupIndex, Key, Losses, Weights
 from mutatis._weighting import AbstractWeighting
 
 

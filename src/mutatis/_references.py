@@ -1,0 +1,167 @@
+"""BibTeX entries of the sources of this library's methods, written once because several classes may share one."""
+
+BOUDIAF_2022 = """\
+@inproceedings{boudiaf2022lame,
+  title     = {Parameter-free Online Test-time Adaptation},
+  author    = {Boudiaf, Malik and Mueller, Romain and Ben Ayed, Ismail and Bertinetto, Luca},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2022}
+}"""
+
+DESIDERI_2012 = """\
+@article{desideri2012mgda,
+  title   = {Multiple-gradient descent algorithm ({MGDA}) for multiobjective optimization},
+  author  = {D{\\'e}sid{\\'e}ri, Jean-Antoine},
+  journal = {Comptes Rendus Math{\\'e}matique},
+  volume  = {350},
+  number  = {5--6},
+  pages   = {313--318},
+  year    = {2012}
+}"""
+
+FINN_2017 = """\
+@inproceedings{finn2017maml,
+  title     = {Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks},
+  author    = {Finn, Chelsea and Abbeel, Pieter and Levine, Sergey},
+  booktitle = {International Conference on Machine Learning},
+  series    = {Proceedings of Machine Learning Research},
+  volume    = {70},
+  pages     = {1126--1135},
+  year      = {2017}
+}"""
+
+GUPTA_2024 = """\
+@inproceedings{gupta2024icrm,
+  title     = {Context is Environment},
+  author    = {Gupta, Sharut and Jegelka, Stefanie and Lopez-Paz, David and Ahuja, Kartik},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2024}
+}"""
+
+IWASAWA_2021 = """\
+@inproceedings{iwasawa2021t3a,
+  title     = {Test-Time Classifier Adjustment Module for Model-Agnostic Domain Generalization},
+  author    = {Iwasawa, Yusuke and Matsuo, Yutaka},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {34},
+  year      = {2021}
+}"""
+
+LI_2020 = """\
+@inproceedings{li2020qffl,
+  title     = {Fair Resource Allocation in Federated Learning},
+  author    = {Li, Tian and Sanjabi, Maziar and Beirami, Ahmad and Smith, Virginia},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2020}
+}"""
+
+LIU_2021_IMTL = """\
+@inproceedings{liu2021imtl,
+  title     = {Towards Impartial Multi-task Learning},
+  author    = {Liu, Liyang and Li, Yi and Kuang, Zhanghui and Xue, Jing-Hao and Chen, Yimin and
+               Yang, Wenming and Liao, Qingmin and Zhang, Wayne},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2021}
+}"""
+
+MCMAHAN_2017 = """\
+@inproceedings{mcmahan2017fedavg,
+  title     = {Communication-Efficient Learning of Deep Networks from Decentralized Data},
+  author    = {McMahan, H. Brendan and Moore, Eider and Ramage, Daniel and Hampson, Seth and
+               Ag{\\"u}era y Arcas, Blaise},
+  booktitle = {International Conference on Artificial Intelligence and Statistics},
+  series    = {Proceedings of Machine Learning Research},
+  volume    = {54},
+  pages     = {1273--1282},
+  year      = {2017}
+}"""
+
+NADO_2020 = """\
+@article{nado2020prediction,
+  title   = {Evaluating Prediction-Time Batch Normalization for Robustness under Covariate Shift},
+  author  = {Nado, Zachary and Padhy, Shreyas and Sculley, D. and D'Amour, Alexander and
+             Lakshminarayanan, Balaji and Snoek, Jasper},
+  journal = {arXiv preprint arXiv:2006.10963},
+  year    = {2020}
+}"""
+
+NICHOL_2018 = """\
+@article{nichol2018reptile,
+  title   = {On First-Order Meta-Learning Algorithms},
+  author  = {Nichol, Alex and Achiam, Joshua and Schulman, John},
+  journal = {arXiv preprint arXiv:1803.02999},
+  year    = {2018}
+}"""
+
+RAJESWARAN_2019 = """\
+@inproceedings{rajeswaran2019imaml,
+  title     = {Meta-Learning with Implicit Gradients},
+  author    = {Rajeswaran, Aravind and Finn, Chelsea and Kakade, Sham M. and Levine, Sergey},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {32},
+  year      = {2019}
+}"""
+
+SAGAWA_2020 = """\
+@inproceedings{sagawa2020groupdro,
+  title     = {Distributionally Robust Neural Networks for Group Shifts: On the Importance of Regularization
+               for Worst-Case Generalization},
+  author    = {Sagawa, Shiori and Koh, Pang Wei and Hashimoto, Tatsunori B. and Liang, Percy},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2020}
+}"""
+
+SCHNEIDER_2020 = """\
+@inproceedings{schneider2020covariate,
+  title     = {Improving robustness against common corruptions by covariate shift adaptation},
+  author    = {Schneider, Steffen and Rusak, Evgenia and Eck, Luisa and Bringmann, Oliver and
+               Brendel, Wieland and Bethge, Matthias},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {33},
+  year      = {2020}
+}"""
+
+SENER_2018 = """\
+@inproceedings{sener2018mgda,
+  title     = {Multi-Task Learning as Multi-Objective Optimization},
+  author    = {Sener, Ozan and Koltun, Vladlen},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {31},
+  year      = {2018}
+}"""
+
+SENUSHKIN_2023 = """\
+@inproceedings{senushkin2023aligned,
+  title     = {Independent Component Alignment for Multi-Task Learning},
+  author    = {Senushkin, Dmitry and Patakin, Nikolay and Kuznetsov, Arseny and Konushin, Anton},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2023}
+}"""
+
+WANG_2021 = """\
+@inproceedings{wang2021tent,
+  title     = {Tent: Fully Test-Time Adaptation by Entropy Minimization},
+  author    = {Wang, Dequan and Shelhamer, Evan and Liu, Shaoteng and Olshausen, Bruno and Darrell, Trevor},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2021}
+}"""
+
+YU_2020 = """\
+@inproceedings{yu2020pcgrad,
+  title     = {Gradient Surgery for Multi-Task Learning},
+  author    = {Yu, Tianhe and Kumar, Saurabh and Gupta, Abhishek and Levine, Sergey and Hausman, Karol and
+               Finn, Chelsea},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {33},
+  year      = {2020}
+}"""
+
+ZHANG_2021 = """\
+@inproceedings{zhang2021arm,
+  title     = {Adaptive Risk Minimization: Learning to Adapt to Domain Shift},
+  author    = {Zhang, Marvin and Marklund, Henrik and Dhawan, Nikita and Gupta, Abhishek and
+               Levine, Sergey and Finn, Chelsea},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {34},
+  year      = {2021}
+}"""
