@@ -53,7 +53,9 @@ def worst_group(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def worst_tenth(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Mean over the `tenth(groups)` groups of lowest accuracy."""
     values = _present(values, counts)
-    return np.sort(values, axis=-1)[..., : tenth(values.shape[-1])].mean(axis=-1)
+    lowest = np.sort(values, axis=-1)[..., : tenth(values.shape[-1])].mean(axis=-1)
+    # Sorting moves NaN to the end, where it would go unnoticed.
+    return np.where(np.isnan(values).any(axis=-1), np.nan, lowest)
 
 
 def size_weighted(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -204,6 +206,7 @@ class Summary:
     """One line of the table: a method at one support size, in one order of adapting and predicting.
 
     - `support`: number of unlabelled examples adapted on, 0 without adaptation.
+    - `selection`: how the model was chosen, every way that some seed had.
     - `groups`, `examples`: what it was judged on (of the seed with most).
     - `scores`: statistic (a key of `STATISTICS`) to seed to value.
     """
@@ -226,13 +229,15 @@ def summarise(
 ) -> tuple[Summary, ...]:
     """The table of results: one `Summary` for every method, order and support size, in order of appearance.
 
+    Rows without examples (`n` of 0) are left out; a value of `None` counts as NaN.
+
     **Raises:** `ValueError` if a method and seed has two values for the same group under the same
     conditions.
     """
     cells: dict[tuple[str, str, int], dict[int, dict[str, tuple[float, int]]]] = {}
-    selections: dict[tuple[str, str, int], str] = {}
+    selections: dict[tuple[str, str, int], dict[str, None]] = {}
     for row in rows:
-        if row["split"] != split or row["metric"] != metric:
+        if row["split"] != split or row["metric"] != metric or int(row["n"]) == 0:
             continue
         key = (row["method"], row["order"], int(row["support"] or 0))
         groups = cells.setdefault(key, {}).setdefault(row["seed"], {})
@@ -243,8 +248,8 @@ def summarise(
             )
         value = math.nan if row["value"] is None else float(row["value"])
         groups[row["group"]] = value, int(row["n"])
-        selections[key] = str(row.get("selection") or "")
-    return tuple(_summary(key, selections[key], by_seed) for key, by_seed in cells.items())
+        selections.setdefault(key, {})[str(row.get("selection") or "")] = None
+    return tuple(_summary(key, "; ".join(filter(None, selections[key])), by_seed) for key, by_seed in cells.items())
 
 
 def _summary(

@@ -210,10 +210,9 @@ def _frame(parts: Iterable[Markup], x: Axis, y: Axis, title: str) -> Markup:
     grid.append(element("text", x.label, x="50%", y=HEIGHT + 39, class_="label middle"))
     said = title or f"{y.label} against {x.label}"
     drawing = element("svg", grid, parts, width="100%", height=HEIGHT, role="img", aria_label=said)
-    heading = element("p", title, element("span", y.label, class_="unit"), class_="chart-title")
-    return element("div", heading, element("div", drawing, class_="plot"), class_="chart")
     name = element("span", title) if title else None
     heading = element("p", name, element("span", y.label, class_="unit"), class_="chart-title")
+    return element("div", heading, element("div", drawing, class_="plot"), class_="chart")
 
 
 def _curve(one: Series, x: Axis, y: Axis, *, band: bool) -> Markup:

@@ -64,7 +64,7 @@ def _bar_line(group: str, interval: Interval | None, mark: Interval | None) -> M
 def _rank_chart(view: View) -> Markup:
     series = []
     for method, seeds in view.by_seed.items():
-        sorted_seeds = [np.sort([value for value, n in groups.values() if n > 0]) for groups in seeds.values()]
+        sorted_seeds = [np.sort([value for value, _ in groups.values()]) for groups in seeds.values()]
         shortest = min(map(len, sorted_seeds))
         curve = 100 * np.mean([each[:shortest] for each in sorted_seeds], axis=0)
         share = 100 * (np.arange(shortest) + 0.5) / shortest

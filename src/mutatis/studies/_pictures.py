@@ -94,9 +94,9 @@ def _cell(gallery: Gallery, group: int, column: int, row: int, shape: tuple[int,
         class_=f"sprite {sprite}",
         style=f"background-size:{100 * columns}% {100 * rows}%;background-position:{x:.3f}% {y:.3f}%",
     )
-    predictions = [_prediction(gallery, before, truth), _prediction(gallery, after, truth)]
-    if gallery.before is None:
-        predictions = predictions[1:]
+    predictions = [_prediction(gallery, after, truth)]
+    if gallery.before is not None:
+        predictions = [_prediction(gallery, before, truth), element("span", "→"), *predictions]
     truth_line = element("span", _class(gallery, truth), class_="truth")
     changed = " changed" if before != after else ""
     return element("div", image, truth_line, element("span", predictions, class_="said"), class_=f"sample{changed}")
@@ -104,7 +104,7 @@ def _cell(gallery: Gallery, group: int, column: int, row: int, shape: tuple[int,
 
 def _prediction(gallery: Gallery, label: int, truth: int) -> Markup:
     right = label == truth
-    return element("span", "✓ " if right else "✗ ", _class(gallery, label), class_="right" if right else "wrong")
+    return element("span", "✓" if right else "✗", _class(gallery, label), class_="right" if right else "wrong")
 
 
 def _class(gallery: Gallery, label: int) -> str:

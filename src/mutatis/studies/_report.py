@@ -190,7 +190,8 @@ def _citations(results: Results) -> Markup | None:
     # Methods that come from one paper share one entry.
     names: dict[str, list[str]] = {}
     for name, entry in found.items():
-        names.setdefault(entry.strip(), []).append(name)
+        if entry.strip():
+            names.setdefault(entry.strip(), []).append(name)
     entries = [
         element("details", element("summary", ", ".join(who)), element("pre", element("code", entry)))
         for entry, who in names.items()

@@ -23,7 +23,7 @@ class Gallery:
 
     - `images`: `(groups, k, height, width, channels)`, `uint8`, one or three channels.
     - `targets`, `before`, `after`: `(groups, k)` class ids: the truth, and the predictions without and with
-      adaptation; `before` is `None` where a method has no such prediction.
+      adaptation; `before` is `None` where a method has no such prediction, or none that differs.
     - `group_names`, `class_names`: the latter by class id, and empty if the ids say it all.
     """
 
@@ -107,7 +107,7 @@ def _widen(line: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _read_gallery(path: Path, method: str, seed: int) -> Gallery:
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     missing = [name for name in ("images", "targets", "after") if name not in arrays]
     if missing:
@@ -123,12 +123,13 @@ def _read_gallery(path: Path, method: str, seed: int) -> Gallery:
     names = arrays.get("group_names", np.array([f"group {g}" for g in range(len(images))]))
     if len(names) != len(images):
         raise ValueError(f"group_names has {len(names)} names for {len(images)} groups")
+    before = arrays.get("before")
     return Gallery(
         method=method,
         seed=seed,
         images=images,
         targets=arrays["targets"],
-        before=arrays.get("before"),
+        before=None if before is None or np.array_equal(before, arrays["after"]) else before,
         after=arrays["after"],
         group_names=tuple(map(str, names)),
         class_names=tuple(map(str, arrays.get("class_names", ()))),

@@ -1,6 +1,7 @@
 """The summary table of the report, and how much of each number is chance."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,10 +19,10 @@ from mutatis.shift._metrics import (
 )
 from mutatis.studies._charts import swatch
 from mutatis.studies._markup import Markup, element, join, section
-from mutatis.studies._view import ADAPTED, UNADAPTED, View
+from mutatis.studies._view import ADAPTED, STREAM, UNADAPTED, View
 
 # Names up to this many letters stay on one line on a phone.
-SHORT = 14
+SHORT = 10
 
 
 def summary_table(view: View) -> Markup:
@@ -34,7 +35,8 @@ def summary_table(view: View) -> Markup:
         body.append(_table_row(view, method, entry.main, names, first=True))
         body += [_table_row(view, method, other, names, first=False) for other in entry.others]
     table = element("table", element("thead", element("tr", headings)), element("tbody", body), class_="summary")
-    return section("Summary", element("div", table, class_="scroll"), _doubt(view), note=_summary_note(view))
+    below = _doubt(view), _choices(view)
+    return section("Summary", element("div", table, class_="scroll"), *below, note=_summary_note(view))
 
 
 def _heading(statistic: str, view: View) -> str:
@@ -60,9 +62,9 @@ def _table_row(view: View, method: str, line: Summary, names: Sequence[str], *, 
             ]
         )
     else:
-        same = {UNADAPTED: "without adaptation", "stream": "as a stream"}.get(line.order, line.order)
+        same = {UNADAPTED: "without adaptation", STREAM: f"as a stream, {line.support} at a time"}.get(line.order)
         support = f", support {line.support}" if line.support not in (0, view.support) else ""
-        head = element("span", same, support, class_="detail")
+        head = element("span", same or f"{line.order}{support}", class_="detail")
     cells = [element("th", head, scope="row")]
     for name in names:
         best = first and method in view.best[name]
@@ -75,9 +77,9 @@ def _cell(interval: Interval, best: bool) -> Markup:
         return element("td", "—", title="not finite in at least one seed", data_value="nan")
     spread = None
     if math.isfinite(interval.half_width):
-        spread = element("span", f" ± {100 * interval.half_width:.1f}", class_="spread")
+        spread = element("span", f"± {100 * interval.half_width:.1f}", class_="spread")
     value = element("strong" if best else "span", f"{100 * interval.mean:.1f}")
-    return element("td", value, spread, class_="best" if best else None, data_value=f"{interval.mean:.6f}")
+    return element("td", value, " ", spread, class_="best" if best else None, data_value=f"{interval.mean:.6f}")
 
 
 def _summary_note(view: View) -> Markup:
@@ -99,10 +101,23 @@ def _summary_note(view: View) -> Markup:
     broken = [m for m, e in view.entries.items() if not math.isfinite(e.main.interval("average").mean)]
     if broken:
         sentences.append(f"Not finite in at least one seed, and shown as a dash: {', '.join(broken)}.")
-    rules = dict.fromkeys(entry.main.selection for entry in view.entries.values() if entry.main.selection)
+    rules = Counter(entry.main.selection for entry in view.entries.values() if entry.main.selection)
     if rules:
-        sentences.append(f"Chosen by: {'; '.join(rules)}.")
+        rest = " (others: see below)" if len(rules) > 1 else ""
+        sentences.append(f"Model chosen by: {rules.most_common(1)[0][0]}{rest}.")
     return join(" ".join(sentences))
+
+
+def _choices(view: View) -> Markup | None:
+    """How each model was chosen, where that is not the same for all."""
+    if len({entry.main.selection for entry in view.entries.values()}) < 2:
+        return None
+    rows = [
+        element("tr", element("th", method, scope="row"), element("td", entry.main.selection or "—"))
+        for method, entry in view.entries.items()
+    ]
+    table = element("table", element("tbody", rows), class_="pairs")
+    return element("details", element("summary", "How each model was chosen"), table)
 
 
 def _doubt(view: View) -> Markup:

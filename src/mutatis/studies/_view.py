@@ -19,7 +19,7 @@ from mutatis.shift._metrics import (
 from mutatis.studies._charts import Style
 from mutatis.studies._results import Results
 
-ADAPTED, UNADAPTED = "adapt, then predict", "no adaptation"
+ADAPTED, STREAM, UNADAPTED = "adapt, then predict", "stream", "no adaptation"
 REFERENCE = "ERM"
 
 
@@ -47,7 +47,8 @@ class View:
     @cached_property
     def rows(self) -> list[Mapping[str, Any]]:
         """The rows that the page shows."""
-        return [r for r in self.results.rows if r["metric"] == "accuracy" and r["split"] == self.split]
+        judged = (row for row in self.results.rows if row["metric"] == "accuracy" and int(row["n"]) > 0)
+        return [row for row in judged if row["split"] == self.split]
 
     @cached_property
     def summaries(self) -> tuple[Summary, ...]:
@@ -130,9 +131,8 @@ class View:
         for method, seeds in self.by_seed.items():
             values: dict[str, list[float]] = {}
             for groups in seeds.values():
-                for group, (value, count) in groups.items():
-                    if count > 0:
-                        values.setdefault(group, []).append(value)
+                for group, (value, _) in groups.items():
+                    values.setdefault(group, []).append(value)
             found[method] = {group: seed_interval(each) for group, each in values.items()}
         return found
 
