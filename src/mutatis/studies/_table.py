@@ -21,8 +21,8 @@ from mutatis.studies._charts import swatch
 from mutatis.studies._markup import Markup, element, join, section
 from mutatis.studies._view import ADAPTED, STREAM, UNADAPTED, View
 
-# Names up to this many letters stay on one line on a phone.
-SHORT = 10
+# Names of one word and up to this many letters stay on one line on a phone.
+SHORT = 14
 
 
 def summary_table(view: View) -> Markup:
@@ -57,7 +57,7 @@ def _table_row(view: View, method: str, line: Summary, names: Sequence[str], *, 
         head = join(
             [
                 swatch(view.styles[method]),
-                element("span", method, class_="method short" if len(method) <= SHORT else "method"),
+                element("span", method, class_=_name_class(method)),
                 detail,
             ]
         )
@@ -70,6 +70,10 @@ def _table_row(view: View, method: str, line: Summary, names: Sequence[str], *, 
         best = first and method in view.best[name]
         cells.append(_cell(line.interval(name), best))
     return element("tr", cells, class_="main" if first else "other", data_m=method, data_order=line.order)
+
+
+def _name_class(method: str) -> str:
+    return "method short" if len(method) <= SHORT and " " not in method else "method"
 
 
 def _cell(interval: Interval, best: bool) -> Markup:

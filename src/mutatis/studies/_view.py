@@ -87,8 +87,10 @@ class View:
     @cached_property
     def reference(self) -> str | None:
         """The method that the others are compared with: ERM, or the first that never adapts."""
-        plain = [name for name, entry in self.entries.items() if entry.main.order == UNADAPTED]
-        erm = [name for name in self.entries if name == REFERENCE or name.startswith(f"{REFERENCE} (")]
+        adapting = {row["method"] for row in self.rows if row["order"] != UNADAPTED}
+        names = dict.fromkeys(row["method"] for row in self.rows)
+        plain = [name for name in names if name not in adapting]
+        erm = [name for name in names if name == REFERENCE or name.startswith(f"{REFERENCE} (")]
         return next(iter([*erm, *plain]), None)
 
     @cached_property
