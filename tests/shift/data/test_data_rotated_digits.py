@@ -16,8 +16,8 @@ def data():
 def test_form(data):
     assert data.num_classes == 10
     assert data.train.inputs.dtype == np.uint8
-    assert data.train.inputs.shape == (2810, 8, 8, 1)
-    np.testing.assert_array_equal(data.train.sizes, [600, 600, 600, 200, 200, 200, 200, 70, 70, 70])
+    assert data.train.inputs.shape == (2750, 8, 8, 1)
+    np.testing.assert_array_equal(data.train.sizes, [400] * 5 + [150] * 5)
     np.testing.assert_array_equal(data.validation.sizes, [297] * 4)
     np.testing.assert_array_equal(data.test.sizes, [500] * 5)
     names = [set(part.names) for part in (data.train, data.validation, data.test)]

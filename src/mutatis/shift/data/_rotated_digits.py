@@ -12,7 +12,7 @@ def rotated_digits(
     *,
     seed: int = 0,
     train_angles: Sequence[float] = tuple(range(0, 181, 20)),
-    train_sizes: Sequence[int] = (600, 600, 600, 200, 200, 200, 200, 70, 70, 70),
+    train_sizes: Sequence[int] = (400,) * 5 + (150,) * 5,
     validation_angles: Sequence[float] = (30, 70, 110, 150),
     test_angles: Sequence[float] = (10, 50, 90, 130, 170),
     train_images: int = 1000,
