@@ -3,6 +3,7 @@
 A method is a row of five values: a model, a rule (the inner loop), a direction, a weighting and an optimiser.
 """
 
+from mutatis._citation import citation as citation
 from mutatis._direction import AbstractDirection as AbstractDirection
 from mutatis._direction import Displacement as Displacement
 from mutatis._direction import FirstOrder as FirstOrder
@@ -27,9 +28,21 @@ from mutatis.rules import BatchMoments as BatchMoments
 from mutatis.rules import Conditioned as Conditioned
 from mutatis.rules import ContextMean as ContextMean
 from mutatis.rules import GradientSteps as GradientSteps
+from mutatis.rules import InContext as InContext
+from mutatis.rules import InContextModel as InContextModel
+from mutatis.rules import LaplacianAdjustment as LaplacianAdjustment
 from mutatis.rules import LearnedLoss as LearnedLoss
 from mutatis.rules import NoAdaptation as NoAdaptation
+from mutatis.rules import Prototypes as Prototypes
+from mutatis.rules import causal_cross_entropy as causal_cross_entropy
+from mutatis.rules import cross_entropy as cross_entropy
 from mutatis.rules import entropy as entropy
+from mutatis.weightings import IMTLG as IMTLG
+from mutatis.weightings import MGDA as MGDA
+from mutatis.weightings import AlignedMTL as AlignedMTL
 from mutatis.weightings import Average as Average
+from mutatis.weightings import GroupDRO as GroupDRO
+from mutatis.weightings import PCGrad as PCGrad
+from mutatis.weightings import QFair as QFair
 
 __version__ = "0.1.0"

@@ -5,7 +5,7 @@ Gramian of the tasks' gradients) into one weight per task; the optimiser follows
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax

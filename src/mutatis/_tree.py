@@ -1,6 +1,6 @@
 """Arithmetic on PyTrees: what may be trained, and rows of a Jacobian as stacks of trees."""
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import equinox as eqx
 import jax
@@ -28,12 +28,10 @@ def trainable(tree: PyTree) -> PyTree[bool]:
 
     Use it with `equinox.partition` or as the `where=` of a rule.
     """
-    return jax.tree.map(
-        lambda leaf: not is_fixed(leaf) and eqx.is_inexact_array(leaf), tree, is_leaf=is_fixed
-    )
+    return jax.tree.map(lambda leaf: not is_fixed(leaf) and eqx.is_inexact_array(leaf), tree, is_leaf=is_fixed)
 
 
-def unfix(value: Fixed[T] | T) -> T:
+def unfix(value: Any) -> Any:
     """The value itself, whether or not it was wrapped in `Fixed`."""
     return value.value if isinstance(value, Fixed) else value
 
@@ -60,7 +58,8 @@ def scale(factor: Scalar, tree: PyTree) -> PyTree:
 
 def inner_product(left: PyTree, right: PyTree) -> Scalar:
     """Euclidean inner product of two trees of one structure."""
-    return sum((jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)))
+    products = jax.tree.map(jnp.vdot, left, right)
+    return jax.tree.reduce(jnp.add, products)
 
 
 def gramian(rows: PyTree) -> Gramian:
@@ -68,8 +67,12 @@ def gramian(rows: PyTree) -> Gramian:
 
     Computed leaf by leaf, so that the tasks x parameters matrix is never copied into one array.
     """
-    flat = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(rows)]
-    return sum(jnp.matmul(row, row.T, precision=jax.lax.Precision.HIGHEST) for row in flat)
+
+    def of_leaf(leaf):
+        row = leaf.reshape(leaf.shape[0], -1)
+        return jnp.matmul(row, row.T, precision=jax.lax.Precision.HIGHEST)
+
+    return jax.tree.reduce(jnp.add, jax.tree.map(of_leaf, rows))
 
 
 def weighted_sum(weights: Weights, rows: PyTree) -> PyTree:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import equinox as eqx
 
-from mutatis._types import GroupIndex, Gramian, Key, Losses, Tree, Weights
+from mutatis._types import Gramian, GroupIndex, Key, Losses, Tree, Weights
 
 
 class AbstractWeighting(eqx.Module):

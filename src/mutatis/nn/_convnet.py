@@ -21,23 +21,25 @@ def conv_net(
     hidden: int = 200,
     kernel_size: int = 5,
     first_layer: bool = True,
+    padded: bool = False,
     dtype: Any = jnp.float32,
 ) -> Classifier:
     """Two or three convolutions with batch norm and ReLU, pooled, then two linear layers.
 
     - `first_layer`: whether the padded convolution that keeps the size comes first (ARM-CML leaves it out).
     - `width`: channels of every convolution; `hidden`: of the linear layer that gives the features.
-    - `kernel_size`: 5 in the original; 3 where images are so small that two unpadded 5 x 5 would leave nothing.
+    - `kernel_size`: 5 in the original.
+    - `padded`: keep the size in every convolution, for images under 16 pixels of which the others would leave nothing.
     """
     keys = jax.random.split(key, 5)
     layers: list[Any] = []
     if first_layer:
-        padding = kernel_size // 2
-        layers += [Conv2d(channels, width, kernel_size, padding=padding, key=keys[0], dtype=dtype)]
+        layers += [Conv2d(channels, width, kernel_size, padding=kernel_size // 2, key=keys[0], dtype=dtype)]
         layers += [BatchNorm(width, dtype=dtype), Activation(relu)]
         channels = width
     for layer_key in keys[1:3]:
-        layers += [Conv2d(channels, width, kernel_size, key=layer_key, dtype=dtype)]
+        padding = kernel_size // 2 if padded else 0
+        layers += [Conv2d(channels, width, kernel_size, padding=padding, key=layer_key, dtype=dtype)]
         layers += [BatchNorm(width, dtype=dtype), Activation(relu), Activation(max_pool2)]
         channels = width
     layers += [

@@ -15,6 +15,11 @@ from mutatis._tree import Fixed, trainable, unfix
 from mutatis._types import Key, Objective, Tree
 
 
+def _rate(value: float | Array | Fixed) -> Array | Fixed:
+    # An array even where it is constant: another rate is then another number, and not another program to compile.
+    return Fixed(jnp.asarray(value, jnp.float32)) if isinstance(value, float | int) else value
+
+
 @cites(FINN_2017)
 class GradientSteps(AbstractRule):
     r"""A few steps of gradient descent, differentiated through by the outer loop.
@@ -38,9 +43,7 @@ class GradientSteps(AbstractRule):
     """
 
     objective: Objective
-    learning_rate: Float[Array, ""] | Fixed = eqx.field(
-        converter=lambda r: Fixed(r) if isinstance(r, float) else r
-    )
+    learning_rate: Float[Array, ""] | Fixed = eqx.field(converter=_rate)
     steps: int = eqx.field(static=True, default=1)
     where: Callable[[Any], PyTree] = eqx.field(static=True, default=trainable)
     batch_size: int | None = eqx.field(static=True, default=None)
@@ -50,9 +53,7 @@ class GradientSteps(AbstractRule):
         if self.steps < 1:
             raise ValueError(f"steps is {self.steps}; pass at least one inner step, or use NoAdaptation().")
         if self.batch_size is not None and self.batch_size < 1:
-            raise ValueError(
-                f"batch_size is {self.batch_size}; pass a positive number of rows, or None for all."
-            )
+            raise ValueError(f"batch_size is {self.batch_size}; pass a positive number of rows, or None for all.")
 
     def init(self, model: Any) -> list[Array]:
         """No displacement."""
@@ -63,9 +64,7 @@ class GradientSteps(AbstractRule):
         del key
 
         def step(displacement, number):
-            gradient = jax.grad(self._inner_loss, argnums=1)(
-                model, displacement, self._batch(context, number)
-            )
+            gradient = jax.grad(self._inner_loss, argnums=1)(model, displacement, self._batch(context, number))
             rate = unfix(self.learning_rate)
             return [d - (rate * g).astype(d.dtype) for d, g in zip(displacement, gradient, strict=True)], None
 

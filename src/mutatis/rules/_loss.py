@@ -1,10 +1,12 @@
-"""Inner objectives that need no labels."""
+"""Objectives: how good a model is on some data, with labels or without."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from mutatis._citation import cites
 from mutatis._references import WANG_2021, ZHANG_2021
@@ -12,6 +14,15 @@ from mutatis._types import Scalar, Tree
 
 
 @cites(ZHANG_2021)
+def cross_entropy(
+    model: Callable[[Array], Array], query: tuple[Float[Array, "rows ..."], Int[Array, "rows"]]
+) -> Scalar:
+    """Mean negative log-likelihood of the targets, in nats; `model(inputs)` gives logits `(rows, classes)`."""
+    inputs, targets = query
+    log_probabilities = jax.nn.log_softmax(model(inputs), axis=-1)
+    return -jnp.mean(jnp.take_along_axis(log_probabilities, targets[:, None], axis=-1))
+
+
 class LearnedLoss(eqx.Module):
     r"""A loss on a model's outputs that the outer loop learns (ARM-LL, Zhang et al. 2021, section 4.2).
 

@@ -45,8 +45,8 @@ def minimum_norm_weights(gramian: Gramian) -> Weights:
 
     The minimiser is the normalised solution of the non-negative least-squares problem min |A^T x|^2 + (sum x - 1)^2
     with G = A A^T: for x = s w the best s leaves v / (1 + v), which grows with v = w^T G w. That problem is solved
-    by the active-set method of Lawson & Hanson (1974, chapter 23) on H = G + 1 1^T, from the shortest row. It ends after
-    finitely many steps; 3 T of them, their own limit, are allowed.
+    by the active-set method of Lawson & Hanson (1974, chapter 23) on H = G + 1 1^T, from the shortest row. It ends
+    after finitely many steps; 3 T of them, their own limit, are allowed.
     """
     tasks, eps = gramian.shape[0], jnp.finfo(gramian.dtype).eps
     largest = jnp.max(jnp.diagonal(gramian))

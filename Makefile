@@ -1,0 +1,41 @@
+# Everything runs in a virtual environment in .venv; nothing outside it is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install demo test check docs study-rotated-mnist study-mnist-by-writer study-cifar-10-c clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/mutatis run digits
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+docs: $(STAMP)
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html
+
+# Real data, hours: DATA is a folder with the official files (see docs/data.md).
+study-rotated-mnist: $(STAMP)
+	$(BIN)/mutatis run rotated-mnist --data-dir $(DATA) --out runs/rotated-mnist
+
+study-mnist-by-writer: $(STAMP)
+	$(BIN)/mutatis run mnist-by-writer --data-dir $(DATA) --out runs/mnist-by-writer
+
+study-cifar-10-c: $(STAMP)
+	$(BIN)/mutatis run cifar-10-c --data-dir $(DATA) --out runs/cifar-10-c
+
+clean:
+	rm -rf $(VENV) runs docs/_build
