@@ -1,60 +1,29 @@
-"""Convolutions that are fast on a CPU core, channels last: Winograd's minimal filter, or one matrix product.
+"""Convolutions, channels last and stride 1, that are fast on a CPU core as well.
 
-Correlating n = m + r - 1 numbers with r taps gives m outputs. By Cook and Toom's interpolation through n
-points (one of them infinity) this takes n products instead of m r:
-
-    y = A^T [(G g) * (B^T d)]            in two dimensions   Y = A^T [(G g G^T) * (B^T d B)] A
-
-Over channels the elementwise products become n^2 matrix products (tiles x inputs) (inputs x outputs). For 5x5
-kernels and m = 4 that is 64 products for every 400 of the plain sum. XLA's own convolution on a CPU, and its
-gradients above all, are several times slower than its matrix product; this file uses the latter alone.
-
-Sources: Winograd (1980), Arithmetic Complexity of Computations; Lavin and Gray (2016), Fast Algorithms for
-Convolutional Neural Networks; Cook-Toom: Blahut (2010), Fast Algorithms for Signal Processing, chapter 5.
-The points 0, +-1, +-2, +-1/2 lose the fewest digits (searched over fractions between 1/4 and 4).
+XLA's own convolution on a CPU, and its gradients above all, are several times slower than its matrix product.
+Here a convolution is an operation of its own, linear in the images and in the kernel. Its gradient by the images
+is again a convolution, its gradient by the kernel a second operation, and both are differentiable to any order,
+forwards and backwards. Each says by itself how it is computed on a CPU (Winograd's filter, or one matrix product)
+and elsewhere (XLA's convolution), and what `vmap` does: over images alone there are only more images, over kernels
+the tasks follow each other on a CPU.
 """
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
-_LONGEST_TILE = len(_POINTS) + 1
-_LARGEST_STEP = 4
-# Transformed tiles of one chunk of images: a few megabytes stay in the caches between the products.
-_CHUNK_BYTES = 8 * 2**20
-# Below this many inputs the transforms cost more than the products they save.
-_FEW_CHANNELS = 8
+from mutatis.nn import _winograd
+from mutatis.nn._winograd import Axis
 
-
-@functools.cache
-def cook_toom(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The matrices A^T (m, n), G (n, r) and B^T (n, n) of the minimal filter F(m, r), n = m + r - 1.
-
-    `A^T [(G g) * (B^T d)]` is the correlation `y_i = sum_k g_k d_(i+k)`, i < m. In float64.
-    Raises ValueError if n is above 8: float32 would then lose more digits than `conv2d` promises.
-    """
-    n = m + r - 1
-    if m < 1 or r < 1 or n > _LONGEST_TILE:
-        raise ValueError(f"cook_toom(m={m}, r={r}) needs m >= 1, r >= 1 and m + r - 1 <= {_LONGEST_TILE}.")
-    points = np.array(_POINTS[: n - 1])
-    powers = lambda width: np.vander(points, width, increasing=True)
-    at, g, bt = np.zeros((m, n)), np.zeros((n, r)), np.zeros((n, n))
-    at[:, :-1], at[-1, -1] = powers(m).T, 1.0
-    for i, point in enumerate(points):
-        others = np.delete(points, i)
-        g[i] = powers(r)[i] / np.prod(point - others)
-        bt[i, :-1] = np.atleast_1d(np.poly(others))[::-1]
-    g[-1, -1] = 1.0
-    bt[-1] = np.atleast_1d(np.poly(points))[::-1]
-    return at, g, bt
+Pair = tuple[int, int]
 
 
 def conv2d(
@@ -62,10 +31,9 @@ def conv2d(
 ) -> Float[Array, "n h2 w2 outputs"]:
     """Correlates images with a kernel, stride 1, `padding` zeros on each side: h2 = h + 2 padding - kh + 1.
 
-    How it is computed changes only the rounding. On a CPU in float32, Winograd's F(4x4, kh x kw) serves
-    eight or more input channels, and one matrix product over unfolded images fewer; elsewhere (accelerators,
-    float64) XLA's own convolution. The choice is made from static shapes when the function is traced. It is
-    differentiable to any order in both arguments, and `vmap` over kernels stays a batched matrix product.
+    How it is computed changes only the rounding. On a CPU in float32, Winograd's F(4x4, kh x kw) serves eight or
+    more input channels, and one matrix product over unfolded images fewer; elsewhere (accelerators, float64)
+    XLA's own convolution. The choice follows from static shapes.
 
     Winograd's largest error against a float64 sum is about 1e-5 of the largest output (4e-6 of it in the root
     mean square); the two gradients' errors are alike.
@@ -77,104 +45,148 @@ def conv2d(
             "x must be (n, h, w, inputs) and kernel (kh, kw, inputs, outputs) with the same inputs; "
             f"got x {x.shape} and kernel {kernel.shape}."
         )
-    out_h, out_w = (s + 2 * padding - k + 1 for s, k in zip(x.shape[1:3], kernel.shape[:2], strict=True))
-    if out_h < 1 or out_w < 1:
+    if any(s + 2 * padding < k for s, k in zip(x.shape[1:3], kernel.shape[:2], strict=True)):
         raise ValueError(
             f"x is {x.shape[1]}x{x.shape[2]}, which with padding={padding} is smaller than the "
             f"{kernel.shape[0]}x{kernel.shape[1]} kernel; pad more or use larger images."
         )
-    if jax.default_backend() != "cpu" or x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
-        pads = [(padding, padding)] * 2
-        return jax.lax.conv_general_dilated(
-            x, kernel, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-    if _winograd_pays(kernel.shape, out_h, out_w):
-        return _winograd(x, kernel, padding=padding, out_h=out_h, out_w=out_w)
-    return _unfolded(x, kernel, padding=padding, out_h=out_h, out_w=out_w)
+    # The gradient by the images pads by taps - 1 - padding: what exceeds that is padded beforehand.
+    inside = tuple(min(padding, taps - 1) for taps in kernel.shape[:2])
+    beyond = [(padding - p, padding - p) for p in inside]
+    x = jnp.pad(x, [(0, 0), *beyond, (0, 0)]) if any(map(any, beyond)) else x
+    dtype = jnp.result_type(x, kernel)
+    return _conv_p.bind(x.astype(dtype)[None], kernel.astype(dtype)[None], padding=inside)[0]
 
 
-def _step(taps: int) -> int:
-    return min(_LARGEST_STEP, _LONGEST_TILE + 1 - taps)
+# Both operations take stacks: one leading axis for tasks that have a kernel of their own.
+_conv_p = Primitive("channels_last_conv")  # x (t, n, h, w, c), kernel (t, kh, kw, c, o) -> (t, n, h2, w2, o)
+_kernel_p = Primitive("channels_last_conv_kernel_gradient")  # x, cotangent (t, n, h2, w2, o) -> (t, kh, kw, c, o)
 
 
-def _winograd_pays(shape: Sequence[int], out_h: int, out_w: int) -> bool:
-    kh, kw, inputs, _ = shape
-    if inputs < _FEW_CHANNELS or min(_step(kh), _step(kw)) < 2:
-        return False
-    tiles = math.ceil(out_h / _step(kh)) * math.ceil(out_w / _step(kw))
-    per_tile = (_step(kh) + kh - 1) * (_step(kw) + kw - 1)
-    return 2 * tiles * per_tile <= out_h * out_w * kh * kw
+def _axes(x_shape: tuple[int, ...], other: Pair, padding: Pair) -> tuple[Axis, Axis]:
+    """The two spatial axes of a convolution of (n, h, w, c), given the kernel's lengths (or, alike, the output's)."""
+    rows, columns = (Axis(s, p, length) for s, p, length in zip(x_shape[-3:-1], padding, other, strict=True))
+    return rows, columns
 
 
-# Compiled calls: a repeated convolution of the same arrays is then one traced program, which the outer step
-# recognises and runs once (see `mutatis._share`); a fresh loop or checkpoint would not be.
-@functools.partial(jax.jit, static_argnames=("padding", "out_h", "out_w"))
-def _unfolded(x: Array, kernel: Array, padding: int, out_h: int, out_w: int) -> Array:
-    kh, kw, inputs, outputs = kernel.shape
-    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    # Channels first: with few of them, each copied run is then a row of pixels and not a handful of channels.
-    x = jnp.moveaxis(x, 3, 0)
-    shifts = [x[None, :, :, i : i + out_h, j : j + out_w] for i in range(kh) for j in range(kw)]
-    patches = jnp.concatenate(shifts).reshape(kh * kw * inputs, -1)
-    y = jnp.einsum("pz,po->zo", patches, kernel.reshape(-1, outputs))
-    return y.reshape(x.shape[1], out_h, out_w, outputs)
+def _taps(x_shape: tuple[int, ...], out_shape: tuple[int, ...], padding: Pair) -> Pair:
+    rows, columns = (s + 2 * p - o + 1 for s, p, o in zip(x_shape[-3:-1], padding, out_shape[-3:-1], strict=True))
+    return rows, columns
 
 
-@functools.partial(jax.jit, static_argnames=("padding", "out_h", "out_w"))
-def _winograd(x: Array, kernel: Array, padding: int, out_h: int, out_w: int) -> Array:
-    kh, kw, inputs, outputs = kernel.shape
-    (mh, mw), n = (_step(kh), _step(kw)), x.shape[0]
-    down, across = math.ceil(out_h / mh), math.ceil(out_w / mw)
-    points = (mh + kh - 1) * (mw + kw - 1)
-    chunks = math.ceil(n * down * across * points * max(inputs, outputs) * x.dtype.itemsize / _CHUNK_BYTES)
-    size = math.ceil(n / min(chunks, n))
-    chunks = math.ceil(n / size)
+def _conv_shape(x, kernel, *, padding):
+    rows, columns = _axes(x.shape, kernel.shape[1:3], padding)
+    return x.update(shape=(*x.shape[:2], rows.out, columns.out, kernel.shape[4]))
 
-    x = jnp.pad(
-        x,
-        (
-            (0, chunks * size - n),
-            _whole_blocks(x.shape[1], padding, down, mh, kh),
-            _whole_blocks(x.shape[2], padding, across, mw, kw),
-            (0, 0),
-        ),
+
+def _kernel_shape(x, cotangent, *, padding):
+    return x.update(shape=(x.shape[0], *_taps(x.shape, cotangent.shape, padding), x.shape[4], cotangent.shape[4]))
+
+
+def _conv_on_cpu(x, kernel, *, padding):
+    rows, columns = _axes(x.shape, kernel.shape[1:3], padding)
+    if x.dtype != jnp.float32:
+        return _conv_by_xla(x, kernel, padding=padding)
+    if _winograd.pays(x.shape[4], rows, columns):
+        return _each(lambda x, kernel: _winograd.convolve(x, kernel, rows, columns), x, kernel)
+    return _each(lambda x, kernel: _unfolded(x, kernel, rows, columns), x, kernel)
+
+
+def _kernel_on_cpu(x, cotangent, *, padding):
+    rows, columns = _axes(x.shape, _taps(x.shape, cotangent.shape, padding), padding)
+    if x.dtype != jnp.float32:
+        return _kernel_by_xla(x, cotangent, padding=padding)
+    if _winograd.pays(x.shape[4], rows, columns):
+        return _each(lambda x, slopes: _winograd.kernel_gradient(x, slopes, rows, columns), x, cotangent)
+    return _each(lambda x, slopes: _unfolded_gradient(x, slopes, rows, columns), x, cotangent)
+
+
+def _each(one: Callable[[Array, Array], Array], left: Array, right: Array) -> Array:
+    if left.shape[0] == 1:
+        return one(left[0], right[0])[None]
+    return jax.lax.map(lambda pair: one(*pair), (left, right))
+
+
+def _patches(x: Array, rows: Axis, columns: Axis) -> Float[Array, "pixels taps*inputs"]:
+    x = jnp.pad(x, ((0, 0), (rows.padding,) * 2, (columns.padding,) * 2, (0, 0)))
+    shifts = [x[:, i : i + rows.out, j : j + columns.out] for i in range(rows.taps) for j in range(columns.taps)]
+    return jnp.concatenate(shifts, -1).reshape(-1, len(shifts) * x.shape[3])
+
+
+def _unfolded(x: Array, kernel: Array, rows: Axis, columns: Axis) -> Array:
+    y = _patches(x, rows, columns) @ kernel.reshape(-1, kernel.shape[3])
+    return y.reshape(x.shape[0], rows.out, columns.out, kernel.shape[3])
+
+
+def _unfolded_gradient(x: Array, cotangent: Array, rows: Axis, columns: Axis) -> Array:
+    outputs = cotangent.shape[3]
+    kernel = jnp.einsum("zp,zo->po", _patches(x, rows, columns), cotangent.reshape(-1, outputs))
+    return kernel.reshape(rows.taps, columns.taps, x.shape[3], outputs)
+
+
+def _conv_by_xla(x, kernel, *, padding):
+    pads = [(p, p) for p in padding]
+    one = lambda x, kernel: jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
-    (ah, gh, bh), (aw, gw, bw) = (
-        tuple(jnp.asarray(matrix, x.dtype) for matrix in cook_toom(m, k)) for m, k in ((mh, kh), (mw, kw))
-    )
-    taps = jnp.einsum("bj,ajz->baz", gw, (gh @ kernel.reshape(kh, -1)).reshape(gh.shape[0], kw, -1))
-    taps = taps.reshape(points, inputs, outputs)
-    leave = jnp.kron(aw, ah)
-
-    # Transformed tiles are several times as large as the images: the backward pass computes them again.
-    @jax.checkpoint
-    def chunk(images: Array) -> Array:
-        rows = _transformed(bh, images, mh, down)
-        tiles = _transformed(bw, rows.reshape(-1, rows.shape[-2], inputs)[..., None, :], mw, across)
-        products = jnp.einsum("ptc,pco->pto", tiles.reshape(points, -1, inputs), taps)
-        blocks = (leave @ products.reshape(points, -1)).reshape(mw, mh, size, down, across, outputs)
-        return jnp.transpose(blocks, (2, 3, 1, 4, 0, 5)).reshape(size, mh * down, mw * across, outputs)
-
-    y = chunk(x) if chunks == 1 else jax.lax.map(chunk, x.reshape(chunks, size, *x.shape[1:]))
-    return y.reshape(chunks * size, mh * down, mw * across, outputs)[:n, :out_h, :out_w]
+    return one(x[0], kernel[0])[None] if x.shape[0] == 1 else jax.vmap(one)(x, kernel)
 
 
-def _whole_blocks(size: int, padding: int, tiles: int, m: int, taps: int) -> tuple[int, int]:
-    """The padding that makes an image a whole number of blocks of m: every tile is then a union of blocks."""
-    blocks = tiles - 1 + math.ceil((m + taps - 1) / m)
-    return padding, blocks * m - size - padding
+def _kernel_by_xla(x, cotangent, *, padding):
+    shape = (x.shape[0], *_taps(x.shape, cotangent.shape, padding), x.shape[4], cotangent.shape[4])
+    by_kernel = functools.partial(_conv_by_xla, x, padding=padding)
+    return jax.linear_transpose(by_kernel, jax.ShapeDtypeStruct(shape, x.dtype))(cotangent)[0]
 
 
-def _transformed(
-    matrix: Float[Array, "points points"], x: Float[Array, "n size width channels"], m: int, tiles: int
-) -> Float[Array, "points n tiles width channels"]:
-    """Multiplies every overlapping tile of the second axis by `matrix`."""
-    points = matrix.shape[0]
-    blocks = jnp.moveaxis(x.reshape(x.shape[0], -1, m, *x.shape[2:]), 2, 0)
-    tile = jnp.concatenate(
-        [blocks[: points - first, :, first // m : first // m + tiles] for first in range(0, points, m)]
-    )
-    return (matrix @ tile.reshape(points, -1)).reshape(tile.shape)
+def _conv_transposed(cotangent, kernel, *, padding):
+    """The gradient by the images: the cotangent correlated with the turned kernel."""
+    turned = jnp.swapaxes(jnp.flip(kernel, (1, 2)), 3, 4)
+    back = tuple(taps - 1 - p for taps, p in zip(kernel.shape[1:3], padding, strict=True))
+    return _conv_p.bind(cotangent, turned, padding=back)
+
+
+def _batched(primitive, shared_second: bool, args, dims, *, padding):
+    """`vmap`: an axis that only the images have is more images, an axis of both is more tasks."""
+    (x, other), (x_dim, other_dim) = args, dims
+    size = x.shape[x_dim] if x_dim is not None else other.shape[other_dim]
+    x = _leading(x, x_dim, size)
+    if shared_second and other_dim is None:
+        tasks, n = x.shape[1:3]
+        x = jnp.moveaxis(x, 0, 1).reshape(tasks, size * n, *x.shape[3:])
+        y = primitive.bind(x, other, padding=padding)
+        return y.reshape(tasks, size, n, *y.shape[2:]), 1
+    other = _leading(other, other_dim, size)
+    tasks = x.shape[1]
+    x, other = (a.reshape(size * tasks, *a.shape[2:]) for a in (x, other))
+    y = primitive.bind(x, other, padding=padding)
+    return y.reshape(size, tasks, *y.shape[1:]), 0
+
+
+def _leading(x: Array, dim: int | None, size: int) -> Array:
+    return jnp.broadcast_to(x[None], (size, *x.shape)) if dim is None else jnp.moveaxis(x, dim, 0)
+
+
+def _define(primitive, shape_rule, on_cpu, by_xla, shared_second: bool):
+    run = jax.jit(primitive.bind, static_argnames="padding")
+    primitive.def_impl(run)
+    primitive.def_abstract_eval(shape_rule)
+    mlir.register_lowering(primitive, mlir.lower_fun(by_xla, multiple_results=False))
+    mlir.register_lowering(primitive, mlir.lower_fun(on_cpu, multiple_results=False), platform="cpu")
+    batching.primitive_batchers[primitive] = functools.partial(_batched, primitive, shared_second)
+
+
+_define(_conv_p, _conv_shape, _conv_on_cpu, _conv_by_xla, shared_second=True)
+_define(_kernel_p, _kernel_shape, _kernel_on_cpu, _kernel_by_xla, shared_second=False)
+ad.defbilinear(
+    _conv_p,
+    lambda ct, x, kernel, *, padding: _conv_transposed(ct, kernel, padding=padding),
+    lambda ct, x, kernel, *, padding: _kernel_p.bind(x, ct, padding=padding),
+)
+ad.defbilinear(
+    _kernel_p,
+    lambda ct, x, cotangent, *, padding: _conv_transposed(cotangent, ct, padding=padding),
+    lambda ct, x, cotangent, *, padding: _conv_p.bind(x, ct, padding=padding),
+)
 
 
 class Conv2d(eqx.Module):
