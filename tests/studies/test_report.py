@@ -146,7 +146,7 @@ def test_results_without_accuracies_still_make_a_page(tmp_path, change, said):
     make_run(tmp_path / "run", methods=FEW, gallery=False)
     rewrite(tmp_path / "run", "results.json", change)
     _, text = read_page(write_report([tmp_path / "run"], tmp_path / "r.html"))
-    assert said in text and "How to get this again" in text
+    assert said in text and "Training loss" in text and "How to get this again" in text
 
 
 def test_validation_stands_in_and_is_named(tmp_path):

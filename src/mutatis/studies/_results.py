@@ -50,8 +50,8 @@ class Results:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Names in the order of the study."""
-        return tuple(dict.fromkeys(row["method"] for row in self.rows))
+        """Names in the order of the study, those that only train so far included."""
+        return tuple(dict.fromkeys(entry["method"] for entry in (*self.rows, *self.curves)))
 
 
 def read_results(directories: Sequence[Path]) -> tuple[Results, ...]:
