@@ -1,11 +1,15 @@
 """Layers and networks that map batches to batches; any other Equinox module works as well."""
 
+from mutatis.nn._attention import Cache as Cache
+from mutatis.nn._attention import LayerNorm as LayerNorm
 from mutatis.nn._conv import Conv2d as Conv2d
 from mutatis.nn._conv import conv2d as conv2d
 from mutatis.nn._conv import max_pool2 as max_pool2
 from mutatis.nn._convnet import context_net as context_net
 from mutatis.nn._convnet import conv_net as conv_net
 from mutatis.nn._convnet import loss_net as loss_net
+from mutatis.nn._in_context import InContextClassifier as InContextClassifier
+from mutatis.nn._in_context import in_context_net as in_context_net
 from mutatis.nn._layers import Activation as Activation
 from mutatis.nn._layers import Classifier as Classifier
 from mutatis.nn._layers import Linear as Linear

@@ -3,7 +3,13 @@
 from mutatis.rules._context import Conditioned as Conditioned
 from mutatis.rules._context import ContextMean as ContextMean
 from mutatis.rules._gradient import GradientSteps as GradientSteps
+from mutatis.rules._in_context import InContext as InContext
+from mutatis.rules._in_context import InContextModel as InContextModel
+from mutatis.rules._in_context import causal_cross_entropy as causal_cross_entropy
+from mutatis.rules._laplacian import LaplacianAdjustment as LaplacianAdjustment
 from mutatis.rules._loss import LearnedLoss as LearnedLoss
+from mutatis.rules._loss import cross_entropy as cross_entropy
 from mutatis.rules._loss import entropy as entropy
 from mutatis.rules._moments import BatchMoments as BatchMoments
 from mutatis.rules._none import NoAdaptation as NoAdaptation
+from mutatis.rules._prototypes import Prototypes as Prototypes
