@@ -1,0 +1,154 @@
+"""What holds for every weighting."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from matrices import ZOO, weigh
+
+import mutatis
+from mutatis import AbstractWeighting
+
+GROUPS = 30
+outer_step = eqx.filter_jit(mutatis.outer_step)
+
+BUILD = {
+    "AlignedMTL": lambda: [mutatis.AlignedMTL()],
+    "Average": lambda: [mutatis.Average()],
+    "GroupDRO": lambda: [
+        mutatis.GroupDRO(),
+        mutatis.GroupDRO(0.5, 2.0, jnp.arange(1, GROUPS + 1), normalise_losses=True),
+        mutatis.GroupDRO(1.0, renormalise=False, absent_count_as_zero=True),
+    ],
+    "IMTLG": lambda: [mutatis.IMTLG()],
+    "MGDA": lambda: [mutatis.MGDA()],
+    "PCGrad": lambda: [mutatis.PCGrad()],
+    "QFair": lambda: [mutatis.QFair(0.0, 0.1), mutatis.QFair(1.0, 0.1), mutatis.QFair(5.0, 0.1)],
+}
+"""How to build each weighting; a new one needs an entry here."""
+
+
+def _final_subclasses(kind):
+    for child in kind.__subclasses__():
+        yield from _final_subclasses(child)
+        if not getattr(child, "__abstractmethods__", None) and child.__module__.startswith("mutatis."):
+            yield child
+
+
+def test_every_weighting_is_tested():
+    assert {kind.__name__ for kind in _final_subclasses(AbstractWeighting)} == set(BUILD)
+
+
+WEIGHTINGS = [pytest.param(built, id=f"{name}-{i}") for name, make in BUILD.items() for i, built in enumerate(make())]
+PRECISIONS = [np.float32, np.float64]
+
+
+def _tasks(count, dtype, seed=0):
+    rows = jax.random.normal(jax.random.key(seed), (count, 7), dtype)
+    losses = jnp.linspace(0.1, 3.0, count, dtype=dtype)
+    return losses, rows @ rows.T
+
+
+def _structure(state):
+    return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_weights_are_finite_on_the_whole_zoo(weighting, dtype):
+    state = weighting.init(GROUPS)
+    for name, matrix in ZOO.items():
+        if dtype == np.float32 and np.abs(matrix).max() > 1e12:
+            continue  # the Gramian itself would be close to overflow
+        weights, after = weigh(weighting, matrix, state=state, index=np.arange(len(matrix)), dtype=dtype)
+        assert weights.shape == (len(matrix),), name
+        assert weights.dtype == dtype, name
+        assert jnp.all(jnp.isfinite(weights)), name
+        assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(after)), name
+        assert _structure(after) == _structure(state), name
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_groups_may_repeat_within_a_step(weighting):
+    losses, gramian = _tasks(6, jnp.float64)
+    index = jnp.array([3, 3, 0, 3, 0, GROUPS - 1])
+    weights, state = weighting.weigh(losses, gramian, index, weighting.init(GROUPS), key=jax.random.key(0))
+    assert jnp.all(jnp.isfinite(weights))
+    assert _structure(state) == _structure(weighting.init(GROUPS))
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_one_task_alone_points_its_own_way(weighting):
+    losses, gramian = jnp.array([1.3]), jnp.array([[2.0]])
+    weights, _ = weighting.weigh(losses, gramian, jnp.array([4]), weighting.init(GROUPS), key=jax.random.key(0))
+    assert 0 < float(weights[0]) <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_jit_vmap_and_scan_give_what_plain_calls_give(weighting):
+    index = jnp.array([0, 5, 5, 2])
+    several = [_tasks(4, jnp.float64, seed) for seed in range(3)]
+    losses, gramians = (jnp.stack(parts) for parts in zip(*several, strict=True))
+    keys = jax.random.split(jax.random.key(1), 3)
+    state = weighting.init(GROUPS)
+
+    def weigh_one(losses, gramian, state, key):
+        return weighting.weigh(losses, gramian, index, state, key=key)
+
+    step, carried, jitted, chain = jax.jit(weigh_one), state, [], []
+    for one in zip(losses, gramians, keys, strict=True):
+        jitted.append(step(*one[:2], state, one[2])[0])
+        weights, carried = step(*one[:2], carried, one[2])
+        chain.append(weights)
+    plain = weigh_one(losses[0], gramians[0], state, keys[0])[0]
+    mapped = jax.jit(jax.vmap(weigh_one, in_axes=(0, 0, None, 0)))(losses, gramians, state, keys)[0]
+    last, scanned = jax.lax.scan(
+        lambda carry, one: weigh_one(one[0], one[1], carry, one[2])[::-1], state, (losses, gramians, keys)
+    )
+    exact = {"rtol": 1e-6 if isinstance(weighting, mutatis.GroupDRO) else 1e-10, "atol": 1e-13}  # its state is float32
+    np.testing.assert_allclose(jitted[0], plain, **exact)
+    np.testing.assert_allclose(mapped, jitted, **exact)
+    np.testing.assert_allclose(scanned, chain, **exact)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), last, carried)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_renumbering_the_slots_renumbers_the_weights(weighting):
+    if isinstance(weighting, mutatis.PCGrad):
+        pytest.skip("random orders are drawn per slot")
+    losses, gramian = _tasks(5, jnp.float64)
+    index, order = jnp.array([1, 2, 3, 1, 7]), jnp.array([4, 2, 0, 3, 1])
+    step = jax.jit(lambda *given: weighting.weigh(*given, weighting.init(GROUPS), key=jax.random.key(0)))
+    weights, after = step(losses, gramian, index)
+    moved, moved_after = step(losses[order], gramian[order][:, order], index[order])
+    tolerance = 1e-6 if isinstance(weighting, mutatis.GroupDRO) else 1e-9
+    np.testing.assert_allclose(moved, weights[order], rtol=tolerance)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), moved_after, after)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("over", [False, True], ids=["side by side", "mapped"])
+def test_the_outer_step_follows_the_weighted_rows(weighting, over):
+    # Rows of a linear loss are its coefficients, so one SGD step of rate 1 shows the weighted sum itself.
+    rows = jnp.array([[1.0, 2.0, 0.5], [-1.0, 0.4, 0.3], [0.2, -1.5, 1.0]])
+    point = jnp.array([0.3, 0.2, 0.9])
+    index = jnp.array([4, 1, 4])
+    tasks = mutatis.Task(rows, rows, index)
+
+    def objective(model, row):
+        return jnp.vdot(model, row) + 5
+
+    learner = mutatis.Learner(point, mutatis.NoAdaptation())
+    state = mutatis.outer_init(learner, weighting, optax.sgd(1.0), num_groups=GROUPS, key=jax.random.key(3))
+    after, state_after, losses = outer_step(learner, state, tasks, objective=objective, map_tasks=over)
+    weighting_key = jax.random.split(state.key, 3)[2]
+    weights, memory = weighting.weigh(rows @ point + 5, rows @ rows.T, index, state.weighting_state, key=weighting_key)
+    np.testing.assert_allclose(losses, rows @ point + 5, rtol=1e-12)
+    np.testing.assert_allclose(after.model, point - weights @ rows, rtol=1e-7)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), state_after.weighting_state, memory)
+
+
+def test_average_is_one_over_the_number_of_tasks():
+    np.testing.assert_array_equal(weigh(mutatis.Average(), np.eye(4))[0], np.full(4, 0.25))
