@@ -5,6 +5,8 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from mutatis._citation import cites
+from mutatis._references import GUPTA_2024
 from mutatis._rule import AbstractRule
 from mutatis._types import Key, Scalar, Tree
 from mutatis.nn._attention import Cache
@@ -31,6 +33,7 @@ class InContextModel(eqx.Module):
         return InContextModel(self.model, self.model.empty_cache(self.cache.capacity))
 
 
+@cites(GUPTA_2024)
 class InContext(AbstractRule):
     """Adapts by attention to the unlabelled context, with no change of any weight (ICRM, Gupta et al. 2024).
 

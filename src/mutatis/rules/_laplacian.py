@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from mutatis._citation import cites
+from mutatis._references import BOUDIAF_2022
 from mutatis._rule import AbstractRule
 from mutatis._types import Key, Tree
 from mutatis.nn._layers import Classifier
@@ -39,6 +41,7 @@ class LaplacianAdjusted(eqx.Module):
         return jax.nn.log_softmax(log_source + _pull(self.state.adjusted, nearest), axis=-1)
 
 
+@cites(BOUDIAF_2022)
 class LaplacianAdjustment(AbstractRule):
     r"""Corrects the outputs so that rows with near features get near answers (LAME, Boudiaf et al. 2022).
 

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mutatis._citation import cites
+from mutatis._references import IWASAWA_2021
 from mutatis._rule import AbstractRule
 from mutatis._types import Key, Tree
 from mutatis.rules._features import head_of, inputs_of, unit
@@ -24,6 +26,7 @@ class Supports(eqx.Module):
         return jnp.isfinite(self.entropy)
 
 
+@cites(IWASAWA_2021)
 class Prototypes(AbstractRule):
     r"""Replaces the last layer by prototypes of the classes (T3A, Iwasawa & Matsuo 2021, algorithm 1).
 
