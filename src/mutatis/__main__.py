@@ -234,7 +234,7 @@ def _execute(study: Any, out: Path, options: RunOptions, command: str) -> int:
 
 
 def _write_page(directories: Sequence[Path], out: Path) -> int:
-    _require("matplotlib", "studies", "the report page")
+    _require("PIL", "studies", "the report page")
     from mutatis.studies._report import write_report
 
     try:

@@ -18,7 +18,7 @@ from mutatis._citation import cites
 from mutatis._references import FINN_2017, MCMAHAN_2017, NICHOL_2018, RAJESWARAN_2019
 from mutatis._rule import Learner
 from mutatis._task import Task
-from mutatis._tree import add, inner_product, scale, subtract, trainable
+from mutatis._tree import add, constant, inner_product, scale, subtract, trainable
 from mutatis._types import Key, Objective, Scalar, Tree
 
 
@@ -51,7 +51,7 @@ class FirstOrder(AbstractDirection):
     def loss(self, learner: Learner, task: Task, objective: Objective, *, key: Key) -> tuple[Scalar, Tree]:
         """L_query(bind(model, constant state))."""
         rule, model = learner.rule, learner.model
-        state = jax.lax.stop_gradient(rule.update(model, rule.init(model), task.context, key=key))
+        state = constant(rule.update(model, rule.init(model), task.context, key=key))
         return objective(rule.bind(model, state), task.query), state
 
 
@@ -66,11 +66,11 @@ class Displacement(AbstractDirection):
 
     def loss(self, learner: Learner, task: Task, objective: Objective, *, key: Key) -> tuple[Scalar, Tree]:
         """L_query(model), whose gradient is w - w_adapted on the model and zero on the rule."""
-        rule, model = jax.lax.stop_gradient((learner.rule, learner.model))
+        rule, model = constant((learner.rule, learner.model))
         state = rule.update(model, rule.init(model), task.context, key=key)
         weights = eqx.filter(learner.model, trainable(learner.model))
         adapted = rule.bind(model, state)
-        row = subtract(jax.lax.stop_gradient(weights), eqx.filter(adapted, trainable(adapted)))
+        row = subtract(constant(weights), eqx.filter(adapted, trainable(adapted)))
         return _with_gradient(objective(model, task.query), weights, row), state
 
 
@@ -94,7 +94,7 @@ class Implicit(AbstractDirection):
 
     def loss(self, learner: Learner, task: Task, objective: Objective, *, key: Key) -> tuple[Scalar, Tree]:
         """L_query(phi), whose gradient is the implicit row on the model and zero on the rule."""
-        rule, model = jax.lax.stop_gradient((learner.rule, learner.model))
+        rule, model = constant((learner.rule, learner.model))
         state = rule.update(model, rule.init(model), task.context, key=key)
         phi, static = eqx.partition(rule.bind(model, state), trainable(model))
 
@@ -113,5 +113,5 @@ class Implicit(AbstractDirection):
 
 def _with_gradient(value: Scalar, weights: PyTree, row: Any) -> Scalar:
     """A number equal to `value` whose gradient with respect to `weights` is `row`."""
-    product = inner_product(weights, jax.lax.stop_gradient(row))
+    product = inner_product(weights, constant(row))
     return jax.lax.stop_gradient(value) + (product - jax.lax.stop_gradient(product)).astype(value.dtype)

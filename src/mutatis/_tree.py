@@ -36,6 +36,11 @@ def unfix(value: Any) -> Any:
     return value.value if isinstance(value, Fixed) else value
 
 
+def constant(tree: PyTree) -> PyTree:
+    """The same tree, through which no gradient flows; leaves that are no arrays stay as they are."""
+    return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf, tree)
+
+
 def ravel(tree: PyTree) -> Float[Array, "size"]:
     """All leaves of a tree as one vector, in the order of `jax.tree.leaves`."""
     return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)])

@@ -244,7 +244,7 @@ class ShiftStudy(Study):
 
     def _rows(self, trainer: ShiftTrainer, learner: Learner, adapts: bool):
         test = trainer.data.test
-        for support in self.test_supports if adapts else (0,):
+        for support in (0, *self.test_supports) if adapts else (0,):
             predicted = trainer.predictions(learner, test, support)
             order = "adapt, then predict" if support else "no adaptation"
             yield from _group_rows(predicted, test, support, order)
