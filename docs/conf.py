@@ -12,7 +12,7 @@ author = "The Mutatis authors"
 copyright = "2026, The Mutatis authors"
 version = release = mutatis.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx.ext.mathjax", "markdown_docstrings"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "markdown_docstrings", "mathml"]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 # Tables of results are included where they are shown; they are no pages of their own.
@@ -25,6 +25,8 @@ python_maximum_signature_line_length = 100
 add_module_names = False
 
 html_theme = "furo"
+html_math_renderer = "mathml"
+html_css_files = ["pages.css"]
 html_title = "Mutatis"
 html_static_path = ["_static"]
 html_theme_options = {

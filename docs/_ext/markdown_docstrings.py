@@ -1,4 +1,4 @@
-"""Lets autodoc read docstrings written in Markdown: code, lists, displayed maths and fenced code become reST."""
+"""Lets autodoc read docstrings written in Markdown (code, lists, displayed maths, fences), and shortens types."""
 
 import re
 
@@ -52,7 +52,30 @@ def _process(app, what, name, obj, options, lines: list[str]) -> None:
     lines[:] = to_rest("\n".join(lines)).split("\n")
 
 
+def shorter_types(text: str | None) -> str | None:
+    """Types as they are written in the source: `Float[Array, "tasks"]`, `Key`."""
+    if text is None:
+        return None
+    text = re.sub(r"~?jaxlib\._jax\.Array|~?jax\.Array", "Array", text)
+    text = re.sub(r"~?jaxtyping\.", "", text)
+    text = re.sub(r"Key\[Array, ''\]( \| UInt32\[Array, '\d'\])+", "Key", text)
+    return re.sub(r"\[Array, '([^']*)'\]", r'[Array, "\1"]', text)
+
+
+def _shorten(app, what, name, obj, options, signature, returns):
+    del app, what, name, obj, options
+    return shorter_types(signature), shorter_types(returns)
+
+
+def _skip(app, what, name, obj, skip, options):
+    # Written by scikit-learn, in its own markup, into every estimator.
+    del app, what, obj, options
+    return True if re.fullmatch(r"set_\w+_request", name) else skip
+
+
 def setup(app):
     """Called by Sphinx."""
+    app.connect("autodoc-skip-member", _skip)
     app.connect("autodoc-process-docstring", _process)
+    app.connect("autodoc-process-signature", _shorten)
     return {"parallel_read_safe": True}
