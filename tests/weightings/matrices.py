@@ -60,26 +60,27 @@ def _build():
     for kind in (strongly_stationary, only_weakly_stationary, not_stationary):
         for shape in [(20, 10, 10), (20, 10, 5), (20, 10, 1), (20, 100, 1), (20, 100, 19)]:
             zoo[f"{kind.__name__} {shape}"] = kind(rng, *shape)
-    zoo["orthogonal"] = np.diag([1.0, 2.0, 0.5])
+    zoo["orthogonal"] = np.diag([1.0, 2.0, 0.5, 1.0])
     zoo["opposite"] = np.array([[1.0, 0.0], [-1.0, 0.0]])
     zoo["conflicting"] = np.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])
-    zoo["a task drawn twice"] = np.array([[1.0, 2.0], [1.0, 2.0], [-3.0, 1.0]])
-    zoo["one row zero"] = np.array([[1.0, 2.0], [0.0, 0.0], [-3.0, 1.0]])
-    zoo["agreeing"] = np.abs(rng.standard_normal((5, 7)))
+    zoo["a task drawn twice"] = np.array([[1.0, 2.0], [1.0, 2.0], [-3.0, 1.0], [0.5, 1.0]])
+    zoo["one row zero"] = np.array([[1.0, 2.0], [0.0, 0.0], [-3.0, 1.0], [0.5, 1.0]])
+    zoo["agreeing"] = np.abs(rng.standard_normal((4, 7)))
     return zoo
 
 
 ZOO = _build()
 
 
-def weigh(weighting, matrix, *, losses=None, index=None, state=None, seed=0, dtype=np.float64):
+def weigh(weighting, matrix, *, losses=None, index=None, state=None, seed=0, key=None, dtype=np.float64):
     """The weighting's answer to a Jacobian, in this precision."""
     tasks = matrix.shape[0]
     gramian = np.asarray(matrix, np.float64) @ np.asarray(matrix, np.float64).T
     losses = np.linspace(0.5, 2.0, tasks) if losses is None else np.asarray(losses)
     index = np.arange(tasks) if index is None else np.asarray(index)
     state = weighting.init(int(index.max()) + 1) if state is None else state
-    return _weigh(weighting, losses.astype(dtype), gramian.astype(dtype), index, state, jax.random.key(seed))
+    key = jax.random.key(seed) if key is None else key
+    return _weigh(weighting, losses.astype(dtype), gramian.astype(dtype), index, state, key)
 
 
 @eqx.filter_jit

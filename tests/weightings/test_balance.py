@@ -36,7 +36,7 @@ def test_aligned_system_is_orthogonal_and_of_the_least_singular_value(name):
 
 def test_equal_orthogonal_gradients_are_averaged_by_both():
     for weighting in (mutatis.IMTLG(), mutatis.AlignedMTL()):
-        np.testing.assert_allclose(weigh(weighting, 3 * np.eye(5))[0], np.full(5, 0.2), rtol=1e-12)
+        np.testing.assert_allclose(weigh(weighting, 3 * np.eye(4))[0], np.full(4, 0.25), rtol=1e-12)
 
 
 def test_no_gradients_no_weights_or_the_average():
