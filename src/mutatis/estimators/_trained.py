@@ -56,24 +56,19 @@ def rebuild(
 
     **Raises:** `ValueError` if the arrays are not those of this blueprint.
     """
-    build = lambda key: blueprint.start(num_groups, key)
-    shapes = eqx.filter_eval_shape(build, jax.random.key(0))
-    leaves, structure = jax.tree.flatten(shapes, is_leaf=_is_shape)
-    wanted = [leaf for leaf in leaves if _is_shape(leaf)]
-    if len(arrays) != len(wanted) + 2:
-        raise ValueError(f"there are {len(arrays)} arrays, but what is to be rebuilt has {len(wanted) + 2}.")
+    fresh = blueprint.start(num_groups, jax.random.key(0))
+    leaves, structure = jax.tree.flatten(fresh)
+    wanted = sum(map(eqx.is_array, leaves))
+    if len(arrays) != wanted + 2:
+        raise ValueError(f"there are {len(arrays)} arrays, but what is to be rebuilt has {wanted + 2}.")
     supply = iter(arrays)
-    filled = [_from_numpy(next(supply), leaf) if _is_shape(leaf) else leaf for leaf in leaves]
+    filled = [_from_numpy(next(supply), leaf) if eqx.is_array(leaf) else leaf for leaf in leaves]
     learner, outer = jax.tree.unflatten(structure, filled)
     return Trained(blueprint, num_groups, learner, outer, arrays[-2], arrays[-1], output_mean, output_scale)
 
 
 def _array_leaves(tree: Tree) -> list[Any]:
     return jax.tree.leaves(eqx.filter(tree, eqx.is_array))
-
-
-def _is_shape(leaf: Any) -> bool:
-    return isinstance(leaf, jax.ShapeDtypeStruct)
 
 
 def _to_numpy(leaf: Any) -> np.ndarray:
