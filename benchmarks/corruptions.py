@@ -79,8 +79,7 @@ def elastic_transform(image, rng, amplitude, sigma, jitter):
     moved = np.column_stack([corners + rng.uniform(-jitter, jitter, (3, 2)), np.ones(3)])
     matrix = np.linalg.solve(moved, corners).T[::-1][:, [1, 0, 2]]
     shift = [
-        amplitude
-        * ndimage.gaussian_filter(rng.uniform(-1, 1, (size, size)), sigma, mode="reflect", truncate=3)
+        amplitude * ndimage.gaussian_filter(rng.uniform(-1, 1, (size, size)), sigma, mode="reflect", truncate=3)
         for _ in range(2)
     ]
     at = np.indices((size, size)) + np.array(shift)
@@ -117,22 +116,16 @@ def measure(corruption, images, severity, table, repeats):
     corrupt(images[:2], corruption, severity, table=table, seed=0)  # builds the cached operators
     for repeat in range(repeats):
         ours.append(
-            seconds_per_image(
-                lambda s=repeat: corrupt(images, corruption, severity, table=table, seed=s), len(images)
-            )
+            seconds_per_image(lambda s=repeat: corrupt(images, corruption, severity, table=table, seed=s), len(images))
         )
         if baseline is not None:
             rng = np.random.default_rng(repeat)
-            theirs.append(
-                seconds_per_image(lambda rng=rng: [baseline(x, rng, *parameters) for x in few], len(few))
-            )
+            theirs.append(seconds_per_image(lambda rng=rng: [baseline(x, rng, *parameters) for x in few], len(few)))
     return 1 / statistics.median(ours), (1 / statistics.median(theirs) if theirs else None)
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--size", type=int, default=32, choices=(32, 64))
@@ -142,9 +135,7 @@ def main():
     noise = np.random.default_rng(0).normal(size=(options.images, options.size, options.size, 3))
     fields = ndimage.gaussian_filter(noise, (0, 2, 2, 0))
     images = np.clip(128 + 40 * fields / fields.std(), 0, 255).astype(np.uint8)
-    print(
-        f"{options.images} images of {options.size} x {options.size}, severity {options.severity}, ", end=""
-    )
+    print(f"{options.images} images of {options.size} x {options.size}, severity {options.severity}, ", end="")
     print(f"medians of {options.repeats}, images per second")
     print(f"{'corruption':20}{'ours':>10}{'one at a time':>16}{'ratio':>9}")
     total = 0.0

@@ -57,13 +57,9 @@ def outer_init(
     - `key`: consumed; every random draw of the training run comes from it.
     """
     if num_groups < 1:
-        raise ValueError(
-            f"num_groups is {num_groups}; pass the number of different groups in training, at least 1."
-        )
+        raise ValueError(f"num_groups is {num_groups}; pass the number of different groups in training, at least 1.")
     optim_state = optim.init(eqx.filter(learner, trainable(learner)))
-    return OuterState(
-        weighting, weighting.init(num_groups), optim, optim_state, key, jnp.zeros((), jnp.int32)
-    )
+    return OuterState(weighting, weighting.init(num_groups), optim, optim_state, key, jnp.zeros((), jnp.int32))
 
 
 def outer_step(
@@ -82,8 +78,8 @@ def outer_step(
     - `tasks`: a stack of tasks. Where context and query hold the same array (the same Python object), their shared work
       is done once.
     - `objective`: `objective(adapted model, query) -> scalar`.
-    - `map_tasks`: run the tasks one after the other instead of side by side. Less memory, and faster where each task has
-      its own copy of convolution weights and the machine is a CPU. Rules that pool over tasks need side by side.
+    - `map_tasks`: run the tasks one after the other instead of side by side. Less memory, and often faster on a CPU.
+      Rules that pool over tasks need side by side.
     """
     if map_tasks and learner.rule.couples_tasks:
         raise ValueError(
@@ -102,9 +98,7 @@ def outer_step(
         return jax.vmap(task_loss, in_axes=(None, 0), axis_name=TASKS)(params, arrays)
 
     def weigh(losses, gram):
-        weights, memory = state.weighting.weigh(
-            losses, gram, tasks.index, state.weighting_state, key=weighting_key
-        )
+        weights, memory = state.weighting.weigh(losses, gram, tasks.index, state.weighting_state, key=weighting_key)
         return jax.lax.stop_gradient((weights.astype(losses.dtype), memory))
 
     if map_tasks or (state.weighting.needs_gramian and not learner.rule.couples_tasks):
@@ -141,9 +135,9 @@ def outer_scan(
 ) -> tuple[Learner, OuterState, History]:
     """Many outer steps in one compiled dispatch.
 
-    - `sample_tasks`: `sample_tasks(key) -> stack of tasks`, traced into the loop. Make it an Equinox module that holds its
-      arrays; a function that closes over arrays bakes them into the program, and a fresh function object per call
-      compiles again.
+    - `sample_tasks`: `sample_tasks(key) -> stack of tasks`, traced into the loop. Make it an Equinox module that holds
+      its arrays; a function that closes over arrays bakes them into the program, and a fresh function object per
+      call compiles again.
     - `steps`: number of steps; each different number compiles once.
 
     Other arguments as in `outer_step`.

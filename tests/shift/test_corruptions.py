@@ -386,9 +386,7 @@ def test_plasma_against_a_pixel_loop():
             half = step // 2
 
             def raised(row, column, reach, diagonal, h=height, w=wibble, values=image):
-                signs = (
-                    [(1, 1), (1, -1), (-1, 1), (-1, -1)] if diagonal else [(1, 0), (-1, 0), (0, 1), (0, -1)]
-                )
+                signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)] if diagonal else [(1, 0), (-1, 0), (0, 1), (0, -1)]
                 around = [h[(row + reach * a) % size, (column + reach * b) % size] for a, b in signs]
                 return np.mean(around) + w * w * values[row, column]
 
@@ -474,10 +472,7 @@ def test_hsv_changes_against_colorsys(corruption, severity, change):
     image = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3)).astype(np.uint8)
     image[0, 0, :4] = [[0, 0, 0], [90, 90, 90], [255, 255, 255], [255, 0, 0]]
     expected = np.array(
-        [
-            [colorsys.hsv_to_rgb(*change(*colorsys.rgb_to_hsv(*(pixel / 255)))) for pixel in row]
-            for row in image[0]
-        ]
+        [[colorsys.hsv_to_rgb(*change(*colorsys.rgb_to_hsv(*(pixel / 255)))) for pixel in row] for row in image[0]]
     )
     ours = corrupt(image, corruption, severity, seed=0)[0]
     apart = levels_apart(ours, np.floor(255 * expected + 1e-3))
@@ -551,9 +546,7 @@ def test_linear_sampling_against_scipy(fold, mode):
 def test_elastic_displacement_has_the_stated_size():
     # On a ramp, the change of a pixel is the displacement: its spread is amplitude x blurred noise's spread.
     steps = 6
-    ramp = np.broadcast_to(
-        (20 + steps * np.arange(32)).astype(np.uint8)[None, None, :, None], (200, 32, 32, 3)
-    )
+    ramp = np.broadcast_to((20 + steps * np.arange(32)).astype(np.uint8)[None, None, :, None], (200, 32, 32, 3))
     levels = {**CIFAR.levels, "elastic_transform": ((3.2, 1.28, 0.0),) * 5}
     warped = corrupt(ramp, "elastic_transform", 1, table=CorruptionTable("no map", levels), seed=0)
     moved = (warped[:, 10:-10, 10:-10, 0].astype(float) + 0.5 - ramp[:, 10:-10, 10:-10, 0]) / steps

@@ -73,7 +73,7 @@ def test_adaptation_pays_on_new_groups(trained, name):
 
 @pytest.mark.parametrize("extra", AT_TEST, ids=lambda extra: extra.name)
 def test_methods_at_test_leave_the_trained_weights_alone(trained, extra):
-    made, learner, _ = trained["ERM"]
+    _made, learner, _ = trained["ERM"]
     for setting, change in extra.candidates:
         changed = change(learner)
         assert eqx.tree_equal(changed.model, learner.model), setting
@@ -89,7 +89,7 @@ def test_bn_adaptation_with_no_trust_in_the_context_is_the_source_model(trained)
 
 
 def test_source_moments_come_near_those_of_the_training_inputs(trained):
-    made, learner, _ = trained["UW"]
+    _made, learner, _ = trained["UW"]
     first = learner.model.features.layers[0](jnp.asarray(DATA.train.inputs))
     mean, variance = batch_norms(learner.model)[0].source.value
     spread = np.sqrt(np.var(first, 0))

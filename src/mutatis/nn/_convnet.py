@@ -59,7 +59,7 @@ def context_net(
     kernel_size: int = 5,
     dtype: Any = jnp.float32,
 ) -> Sequential:
-    """Three padded convolutions, `(rows, H, W, channels) -> (rows, H, W, extra)`: the embedding that ARM-CML averages."""
+    """Three padded convolutions, `(rows, H, W, channels) -> (rows, H, W, extra)`: what ARM-CML averages."""
     first, second, third = jax.random.split(key, 3)
     padding = kernel_size // 2
     return Sequential(

@@ -1,5 +1,6 @@
 """Plain layers on batches: `(rows, features) -> (rows, features)`."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -90,10 +91,8 @@ class Classifier(eqx.Module):
 def mlp(sizes: Sequence[int], *, key: Key, dtype: Any = jnp.float32) -> Sequential:
     """Linear layers with ReLU between them: `mlp((10, 32, 32, 1), key=key)` has three."""
     layers: list[Any] = []
-    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
-    for number, ((inputs, outputs), layer_key) in enumerate(
-        zip(pairs, jax.random.split(key, len(pairs)), strict=True)
-    ):
+    pairs = list(itertools.pairwise(sizes))
+    for number, ((inputs, outputs), layer_key) in enumerate(zip(pairs, jax.random.split(key, len(pairs)), strict=True)):
         layers.append(Linear(inputs, outputs, key=layer_key, dtype=dtype))
         if number < len(pairs) - 1:
             layers.append(Activation(relu))

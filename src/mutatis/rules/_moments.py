@@ -62,9 +62,7 @@ class BatchMoments(AbstractRule):
         momentum: float = 0.1,
     ):
         if not 0 < momentum <= 1:
-            raise ValueError(
-                f"momentum is {momentum}; it is a weight in a moving average, above 0 and at most 1."
-            )
+            raise ValueError(f"momentum is {momentum}; it is a weight in a moving average, above 0 and at most 1.")
         self.log_pseudo_count = log_pseudo_count(pseudo_count)
         self.within = NoAdaptation() if within is None else within
         self.pool_tasks = pool_tasks
@@ -136,9 +134,7 @@ class BatchMoments(AbstractRule):
             )
         return list(jnp.broadcast_to(logs, (norms,)))
 
-    def _measuring(
-        self, tree: PyTree, before: list[Moments], report: Callable[[int, Moments], None]
-    ) -> PyTree:
+    def _measuring(self, tree: PyTree, before: list[Moments], report: Callable[[int, Moments], None]) -> PyTree:
         norms = batch_norms(tree)
         if not norms:
             return tree

@@ -94,13 +94,9 @@ def _checked_images(images: np.ndarray) -> np.ndarray:
     if images.dtype != np.uint8:
         raise ValueError(f"images has dtype {images.dtype}; pass uint8 values 0 .. 255 (not yet scaled).")
     if images.ndim != 4 or images.shape[3] != 3:
-        raise ValueError(
-            f"images has shape {images.shape}; pass (n, height, width, 3), colour channels last."
-        )
+        raise ValueError(f"images has shape {images.shape}; pass (n, height, width, 3), colour channels last.")
     if min(images.shape[1:3]) < _SMALLEST:
-        raise ValueError(
-            f"images are {images.shape[1]} x {images.shape[2]} pixels; at least 16 a side are needed."
-        )
+        raise ValueError(f"images are {images.shape[1]} x {images.shape[2]} pixels; at least 16 a side are needed.")
     return images
 
 

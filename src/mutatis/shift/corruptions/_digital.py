@@ -107,9 +107,7 @@ def elastic_transform(
     return to_bytes(pixels)
 
 
-def affine_coordinates(
-    moves: np.ndarray, height: int, width: int, jitter: float
-) -> tuple[np.ndarray, np.ndarray]:
+def affine_coordinates(moves: np.ndarray, height: int, width: int, jitter: float) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns `(n, H, W)` at which to read an image so that three corners of its middle move.
 
     **Arguments:** `moves`, `(n, 3, 2)` in [-1, 1]: the corners' moves (across, down) in units of `jitter`

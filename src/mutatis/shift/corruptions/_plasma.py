@@ -26,9 +26,7 @@ def plasma(noise: np.ndarray, decay: float) -> np.ndarray:
         down = noise[:, half::step, ::step]
         middles = (corners + below + right + np.roll(below, -1, axis=2)) / 4
         middles += np.float32(amplitude) * noise[:, half::step, half::step]
-        between = (corners + right + middles + np.roll(middles, 1, axis=1)) / 4 + np.float32(
-            amplitude
-        ) * across
+        between = (corners + right + middles + np.roll(middles, 1, axis=1)) / 4 + np.float32(amplitude) * across
         beside = (corners + below + middles + np.roll(middles, 1, axis=2)) / 4 + np.float32(amplitude) * down
         height[:, half::step, half::step] = middles
         height[:, ::step, half::step] = between
