@@ -8,8 +8,17 @@ from ._parallel import Executor as Executor
 from ._parallel import ProcessExecutor as ProcessExecutor
 from ._parallel import SerialExecutor as SerialExecutor
 from ._parallel import WorkerDiedError as WorkerDiedError
+from ._recipes import STUDIES as STUDIES
+from ._recipes import Arrays as Arrays
+from ._recipes import Cifar10C as Cifar10C
+from ._recipes import Digits as Digits
+from ._recipes import Femnist as Femnist
+from ._recipes import MnistByWriter as MnistByWriter
+from ._recipes import RotatedMnist as RotatedMnist
+from ._recipes import TinyImagenetC as TinyImagenetC
 from ._run import StudyFailedError as StudyFailedError
 from ._run import run_study as run_study
+from ._shift import ShiftStudy as ShiftStudy
 from ._store import Checkpoint as Checkpoint
 from ._store import DamagedCheckpointError as DamagedCheckpointError
 from ._store import load_checkpoint as load_checkpoint
