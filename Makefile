@@ -17,7 +17,7 @@ demo: $(STAMP)
 	$(BIN)/mutatis run digits
 
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses auto --durations 15
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 15
 
 check: $(STAMP)
 	$(BIN)/ruff check .
