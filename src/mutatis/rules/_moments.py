@@ -182,4 +182,5 @@ def _shrunk(norm: BatchNorm, seen: Moments, log_count: Array) -> tuple[Array, Ar
 def _moved(norm: BatchNorm, seen: Moments, momentum: float) -> Fixed:
     mean, variance = norm.source.value
     offset, new_variance = jax.lax.stop_gradient(seen).mean_and_variance()
-    return Fixed((mean + momentum * offset, variance + momentum * (new_variance - variance)))
+    weight = jnp.where(seen.count > 0, jnp.asarray(momentum, mean.dtype), 0)  # a step that saw no rows teaches nothing
+    return Fixed((mean + weight * offset, variance + weight * (new_variance - variance)))

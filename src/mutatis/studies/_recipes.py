@@ -22,6 +22,7 @@ class Digits(ShiftStudy):
     methods: tuple[str, ...] = ("ERM", "DRNN", "ARM-CML", "ARM-BN", "ARM-LL")
     at_test: tuple[str, ...] = ("BN adaptation",)
     steps: int = 300
+    learning_rate: float = 3e-3
     test_supports: tuple[int, ...] = (1, 5, 10, 50)
     width: int = 16
     context_width: int = 16
