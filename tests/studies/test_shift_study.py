@@ -8,6 +8,7 @@ import pytest
 from mutatis.shift._metrics import summarise
 from mutatis.studies._parallel import SerialExecutor
 from mutatis.studies._recipes import STUDIES, Arrays, Digits
+from mutatis.studies._report import write_report
 from mutatis.studies._run import run_study
 
 SMALL = {"width": 4, "context_width": 4, "hidden": 8, "context_channels": 2, "steps": 6, "steps_per_dispatch": 3}
@@ -18,7 +19,7 @@ SMALL |= {"evaluate_every": 3, "validation_rows": 20, "test_supports": (5, 50), 
 def run(tmp_path_factory):
     directory = tmp_path_factory.mktemp("digits") / "run"
     study = Digits(methods=("ERM", "ARM-BN, shrunken"), at_test=("BN adaptation",), seeds=1, **SMALL)
-    rows = run_study(study, directory, SerialExecutor())
+    rows = run_study(study, directory, executor=SerialExecutor())
     return directory, rows
 
 
@@ -53,7 +54,8 @@ def test_the_pictures_show_predictions_before_and_after(run):
 
 def test_the_page_and_the_table_are_there(run):
     directory, rows = run
-    assert "ARM-BN, shrunken" in (directory / "report.html").read_text()
+    page = write_report([directory], directory / "report.html")
+    assert "ARM-BN, shrunken" in page.read_text(encoding="utf-8")
     assert {one.method for one in summarise(rows)} == {"ERM", "BN adaptation", "ARM-BN, shrunken"}
 
 
@@ -63,7 +65,7 @@ def test_a_users_arrays(tmp_path):
     X = rng.normal(size=(360, 3)) + np.repeat(rng.normal(size=(12, 3)), 30, axis=0)
     np.savez(tmp_path / "data.npz", X=X.astype(np.float32), y=(X[:, 0] > 0).astype(int), groups=groups)
     study = Arrays(file=tmp_path / "data.npz", methods=("ARM-CML",), seeds=1, **SMALL)
-    rows = run_study(study, tmp_path / "run", SerialExecutor())
+    rows = run_study(study, tmp_path / "run", executor=SerialExecutor())
     assert len({row["group"] for row in rows}) == 2  # a fifth of the sites
 
 
