@@ -131,7 +131,9 @@ def _in_context(networks: Networks, key: Key) -> Learner:
 
 def _client(networks: Networks, key: Key) -> Learner:
     steps = GradientSteps(cross_entropy, LOCAL_RATE, steps=5, batch_size=10)
-    return Learner(networks.predictor(key), BatchMoments(steps))
+    # Local steps under the remembered moments, the very ones that the global model is judged under: with each client's
+    # own, the global model would be trained for a normalisation that it never has.
+    return Learner(networks.predictor(key), BatchMoments(steps, pseudo_count=float("inf")))
 
 
 def _federated_at_test(learner: Learner) -> Learner:
