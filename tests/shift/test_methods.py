@@ -57,7 +57,7 @@ def test_a_method_learns_and_its_predictions_are_classes(trained, name):
     assert np.all(np.isfinite(losses))
     support = 50 if made.method.adapts else 0
     accuracy = made.accuracies(made.method.at_test(learner), DATA.test, support)[0].mean()
-    assert accuracy > 0.65, accuracy  # chance is a half; losses would not do: group DRO does not descend their mean
+    assert accuracy > 0.6, accuracy  # chance is a half; losses would not do: group DRO does not descend their mean
     for support in (0, 1, 7, 50) if made.method.adapts else (0,):
         predicted = made.predictions(made.method.at_test(learner), DATA.test, support)
         assert predicted.shape == DATA.test.targets.shape and set(predicted) <= {0, 1}

@@ -194,8 +194,8 @@ Q_FEDAVG = Method(
     adapts=False,
 )
 ARM_CML = Method("ARM-CML", _context_mean, source_moments)
-ARM_BN = Method("ARM-BN", _moments)
-ARM_LL = Method("ARM-LL", _learned_loss)
+ARM_BN = Method("ARM-BN", _moments, map_tasks=True)
+ARM_LL = Method("ARM-LL", _learned_loss, map_tasks=True)
 ARM_CML_SHRUNKEN = Method(
     "ARM-CML, shrunken",
     lambda networks, key: _context_mean(networks, key, pseudo_count=jnp.asarray(10.0)),
