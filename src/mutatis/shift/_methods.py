@@ -87,7 +87,7 @@ class Method:
     weighting: Callable[[Groups], AbstractWeighting] = field(default=lambda groups: Average())
     direction: AbstractDirection = field(default_factory=Unrolled)
     objective: Objective = cross_entropy
-    optim: Callable[[float], optax.GradientTransformation] = optax.adam
+    optim: Callable[[float], optax.GradientTransformation] = field(default_factory=lambda: optax.adam)
     mix_groups: bool = False
     balanced: bool = True
     labelled_context: bool = False
