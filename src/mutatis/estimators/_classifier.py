@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 from mutatis.estimators._base import AbstractAdaptiveEstimator
 from mutatis.estimators._files import load
 from mutatis.estimators._stream import ClassifierStream, softmax
-from mutatis.estimators._training import cross_entropy
+from mutatis.rules import cross_entropy
 
 
 class AdaptiveClassifier(ClassifierMixin, AbstractAdaptiveEstimator):

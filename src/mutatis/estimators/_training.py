@@ -129,13 +129,6 @@ class AdaptedAndNot(AbstractDirection):
         return adapted + self.share * (unadapted - adapted), state
 
 
-def cross_entropy(model, query) -> Scalar:
-    """Mean over rows of -log softmax at the class, in nats; `query` is (inputs, class indices)."""
-    inputs, targets = query
-    scores = jax.nn.log_softmax(model(inputs), axis=-1)
-    return -jnp.mean(jnp.take_along_axis(scores, targets[:, None], axis=-1))
-
-
 def squared_error(model, query) -> Scalar:
     """Mean over rows of the squared difference, in units of the targets' variance; `query` is (inputs,
     targets)."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from mutatis._citation import cites
+from mutatis._outer import TASKS
 from mutatis._references import NADO_2020, SCHNEIDER_2020, ZHANG_2021
 from mutatis._rule import AbstractRule, Learner
 from mutatis._tree import Fixed, add, unfix
@@ -138,7 +139,7 @@ class BatchMoments(AbstractRule):
         norms = batch_norms(tree)
         if not norms:
             return tree
-        pool = POOL if self.pool_tasks else None
+        pool = TASKS if self.pool_tasks else None
         layers = [
             _Measuring(norm, Fixed(seen), Fixed(log_count), place, report, pool)
             for place, (norm, seen, log_count) in enumerate(
@@ -146,10 +147,6 @@ class BatchMoments(AbstractRule):
             )
         ]
         return eqx.tree_at(batch_norms, tree, layers)
-
-
-POOL = "tasks"
-"""The name that the outer step gives to the axis of tasks."""
 
 
 class _Measuring(eqx.Module):

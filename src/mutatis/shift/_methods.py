@@ -5,7 +5,7 @@ it is used on new groups. Nothing here computes: the rows are put together from 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
@@ -182,17 +182,7 @@ FEDAVG = Method(
     map_tasks=True,
     adapts=False,
 )
-Q_FEDAVG = Method(
-    "q-FedAvg",
-    _client,
-    _federated_at_test,
-    weighting=lambda groups: QFair(1.0, local_rate=LOCAL_RATE),
-    direction=Displacement(),
-    optim=lambda rate: optax.sgd(1.0),
-    labelled_context=True,
-    map_tasks=True,
-    adapts=False,
-)
+Q_FEDAVG = replace(FEDAVG, name="q-FedAvg", weighting=lambda groups: QFair(1.0, local_rate=LOCAL_RATE))
 ARM_CML = Method("ARM-CML", _context_mean, source_moments)
 ARM_BN = Method("ARM-BN", _moments, map_tasks=True)
 ARM_LL = Method("ARM-LL", _learned_loss, map_tasks=True)
