@@ -111,6 +111,40 @@ def test_a_single_row_with_shrinkage_is_finite_and_near_the_source():
     assert np.all(np.isfinite(gradient))
 
 
+def _losses(rule):
+    """Losses of tasks whose context is their query, of a model with a batch norm in its middle."""
+    inputs = 2 + 3 * draw(TASKS, ROWS, INPUTS, seed=1) * jnp.arange(1.0, TASKS + 1)[:, None, None]
+    tasks = tasks_of(inputs, (inputs, draw(TASKS, ROWS, CLASSES, seed=2)))
+    learner = mutatis.Learner(_source_model(), rule)
+    return inputs, outer_step(learner, start(learner), tasks, objective=_square_error)[2]
+
+
+@pytest.mark.parametrize("pseudo_count", [0.0, 4.0, float("inf")])
+def test_the_pooled_source_is_all_tasks_of_the_step(pseudo_count):
+    model, rule = _source_model(), mutatis.BatchMoments(pseudo_count=pseudo_count, pool_tasks=True)
+    inputs, losses = _losses(rule)
+    first, norm = model.layers[:2]
+    hidden = np.asarray(inputs).reshape(-1, INPUTS) @ np.asarray(first.weight) + np.asarray(first.bias)
+    pooled = eqx.tree_at(lambda m: m.layers[1].source.value, model, (hidden.mean(0), hidden.var(0)))
+    targets = draw(TASKS, ROWS, CLASSES, seed=2)
+    expected = [np.mean((_by_hand(pooled, x, x, pseudo_count) - y) ** 2) for x, y in zip(inputs, targets, strict=True)]
+    # The logarithm of 4 is kept in single precision.
+    np.testing.assert_allclose(losses, expected, rtol=1e-6 if pseudo_count == 4.0 else 1e-10)
+
+
+def test_pooling_without_a_pseudo_count_is_ordinary_batch_normalisation():
+    _, ordinary = _losses(mutatis.BatchMoments(pool_tasks=True))
+    _, source_alone = _losses(mutatis.BatchMoments(pseudo_count=float("inf"), pool_tasks=True))
+    np.testing.assert_array_equal(ordinary, source_alone)
+
+
+def test_alone_the_source_is_what_is_remembered():
+    model, context, x = _source_model(), 2 + 3 * draw(7, INPUTS, seed=1), draw(4, INPUTS, seed=2)
+    rule = mutatis.BatchMoments(pseudo_count=jnp.asarray(5.0, WIDE), pool_tasks=True, momentum=0.3)
+    assert not rule.alone().couples_tasks and rule.alone().momentum == 0.3
+    np.testing.assert_allclose(_adapted(rule.alone(), model, context, x), _by_hand(model, context, x, 5.0), rtol=1e-10)
+
+
 class Mix(eqx.Module):
     """Mixes channels, so that something is trained before the norm."""
 

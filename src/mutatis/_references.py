@@ -1,5 +1,13 @@
 """BibTeX entries of the sources of this library's methods, written once because several classes may share one."""
 
+BERTINETTO_2019 = """\
+@inproceedings{bertinetto2019r2d2,
+  title     = {Meta-learning with differentiable closed-form solvers},
+  author    = {Bertinetto, Luca and Henriques, Jo{\\~a}o F. and Torr, Philip H. S. and Vedaldi, Andrea},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2019}
+}"""
+
 BOUDIAF_2022 = """\
 @inproceedings{boudiaf2022lame,
   title     = {Parameter-free Online Test-time Adaptation},
@@ -47,14 +55,6 @@ IWASAWA_2021 = """\
   year      = {2021}
 }"""
 
-LI_2020 = """\
-@inproceedings{li2020qffl,
-  title     = {Fair Resource Allocation in Federated Learning},
-  author    = {Li, Tian and Sanjabi, Maziar and Beirami, Ahmad and Smith, Virginia},
-  booktitle = {International Conference on Learning Representations},
-  year      = {2020}
-}"""
-
 LIU_2021_IMTL = """\
 @inproceedings{liu2021imtl,
   title     = {Towards Impartial Multi-task Learning},
@@ -62,6 +62,22 @@ LIU_2021_IMTL = """\
                Yang, Wenming and Liao, Qingmin and Zhang, Wayne},
   booktitle = {International Conference on Learning Representations},
   year      = {2021}
+}"""
+
+LI_2017 = """\
+@article{li2017metasgd,
+  title   = {Meta-{SGD}: Learning to Learn Quickly for Few-Shot Learning},
+  author  = {Li, Zhenguo and Zhou, Fengwei and Chen, Fei and Li, Hang},
+  journal = {arXiv preprint arXiv:1707.09835},
+  year    = {2017}
+}"""
+
+LI_2020 = """\
+@inproceedings{li2020qffl,
+  title     = {Fair Resource Allocation in Federated Learning},
+  author    = {Li, Tian and Sanjabi, Maziar and Beirami, Ahmad and Smith, Virginia},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2020}
 }"""
 
 MCMAHAN_2017 = """\
@@ -74,6 +90,14 @@ MCMAHAN_2017 = """\
   volume    = {54},
   pages     = {1273--1282},
   year      = {2017}
+}"""
+
+MOSKALEV_2022 = """\
+@inproceedings{moskalev2022liegg,
+  title     = {{LieGG}: Studying Learned {Lie} Group Generators},
+  author    = {Moskalev, Artem and Sepliarskaia, Anna and Sosnovik, Ivan and Smeulders, Arnold},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2022}
 }"""
 
 NADO_2020 = """\
@@ -91,6 +115,16 @@ NICHOL_2018 = """\
   author  = {Nichol, Alex and Achiam, Joshua and Schulman, John},
   journal = {arXiv preprint arXiv:1803.02999},
   year    = {2018}
+}"""
+
+PARK_2019 = """\
+@inproceedings{park2019metacurvature,
+  title     = {Meta-Curvature},
+  author    = {Park, Eunbyung and Oliva, Junier B.},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {32},
+  pages     = {3314--3324},
+  year      = {2019}
 }"""
 
 RAJESWARAN_2019 = """\
@@ -138,12 +172,42 @@ SENUSHKIN_2023 = """\
   year      = {2023}
 }"""
 
+SINKHORN_1967 = """\
+@article{sinkhorn1967doubly,
+  title   = {Concerning nonnegative matrices and doubly stochastic matrices},
+  author  = {Sinkhorn, Richard and Knopp, Paul},
+  journal = {Pacific Journal of Mathematics},
+  volume  = {21},
+  number  = {2},
+  pages   = {343--348},
+  year    = {1967}
+}"""
+
+VAN_DER_LINDEN_2024 = """\
+@inproceedings{vanderlinden2024wscnn,
+  title     = {Learning symmetries via weight-sharing with doubly stochastic tensors},
+  author    = {van der Linden, Putri A. and Garc{\\'i}a-Castellanos, Alejandro and Vadgama, Sharvaree and
+               Kuipers, Thijs P. and Bekkers, Erik J.},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {37},
+  year      = {2024}
+}"""
+
 WANG_2021 = """\
 @inproceedings{wang2021tent,
   title     = {Tent: Fully Test-Time Adaptation by Entropy Minimization},
   author    = {Wang, Dequan and Shelhamer, Evan and Liu, Shaoteng and Olshausen, Bruno and Darrell, Trevor},
   booktitle = {International Conference on Learning Representations},
   year      = {2021}
+}"""
+
+WU_2021 = """\
+@misc{wu2021batchnorm,
+  title         = {Rethinking "Batch" in {BatchNorm}},
+  author        = {Wu, Yuxin and Johnson, Justin},
+  year          = {2021},
+  eprint        = {2105.07576},
+  archiveprefix = {arXiv}
 }"""
 
 YU_2020 = """\
@@ -163,5 +227,13 @@ ZHANG_2021 = """\
                Levine, Sergey and Finn, Chelsea},
   booktitle = {Advances in Neural Information Processing Systems},
   volume    = {34},
+  year      = {2021}
+}"""
+
+ZHOU_2021 = """\
+@inproceedings{zhou2021msr,
+  title     = {Meta-Learning Symmetries by Reparameterization},
+  author    = {Zhou, Allan and Knowles, Tom and Finn, Chelsea},
+  booktitle = {International Conference on Learning Representations},
   year      = {2021}
 }"""

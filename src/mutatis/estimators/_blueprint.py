@@ -68,7 +68,7 @@ class Blueprint:
             # Inner steps see one group at a time at prediction, so they must in training; otherwise moments
             # are those of all rows of the step, as ordinary batch normalisation has them.
             steps = contains(rule, mutatis.GradientSteps)
-            rule = mutatis.BatchMoments(rule, pseudo_count=self.pseudo_count if steps else 0.0, pool_tasks=not steps)
+            rule = mutatis.BatchMoments(rule, pseudo_count=self.pseudo_count if steps else None, pool_tasks=not steps)
         return Learner(model, rule)
 
     def _chosen_rule(self, key: Key) -> AbstractRule:

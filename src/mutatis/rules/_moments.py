@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from mutatis._citation import cites
 from mutatis._outer import TASKS
-from mutatis._references import NADO_2020, SCHNEIDER_2020, ZHANG_2021
+from mutatis._references import NADO_2020, SCHNEIDER_2020, WU_2021, ZHANG_2021
 from mutatis._rule import AbstractRule, Learner
 from mutatis._tree import Fixed, add, unfix
 from mutatis._types import Key, Tree
@@ -18,8 +18,11 @@ from mutatis.nn._norm import BatchNorm, Moments, batch_norms
 from mutatis.rules._none import NoAdaptation
 from mutatis.rules._shrinkage import context_share, log_pseudo_count
 
+State = tuple[Tree, list[Moments], list[Moments]]
+Report = Callable[[int, Moments, Moments | None], None]
 
-@cites(ZHANG_2021, NADO_2020, SCHNEIDER_2020)
+
+@cites(ZHANG_2021, NADO_2020, SCHNEIDER_2020, WU_2021)
 class BatchMoments(AbstractRule):
     r"""Normalises by the context's own moments instead of the training data's, while another rule does its work.
 
@@ -34,14 +37,18 @@ class BatchMoments(AbstractRule):
 
     - `within`: the rule that adapts the rest. Its own networks are normalised in the same way.
     - `pseudo_count`: N, in rows; 0 forgets the source, infinity the context. A number is kept; an array, `()` or one
-      for each batch norm (those of `within` first), is trained (as its logarithm).
-    - `pool_tasks`: take the moments over all tasks of an outer step together, as ordinary batch normalisation does in
-      training (ERM, UW, group DRO and ARM-CML of the original). Needs tasks side by side (`map_tasks=False`).
+      for each batch norm (those of `within` first), is trained (as its logarithm). By default 0, and infinity with
+      `pool_tasks`.
+    - `pool_tasks`: for training; the source is not what is remembered but all tasks of the outer step together, and
+      gradients flow through it. With N infinite this is ordinary batch normalisation (ERM, UW, group DRO and ARM-CML of
+      the original), with N = 0 ARM-BN, and a trained N lies between. Needs tasks side by side (`map_tasks=False`); at
+      test use `alone()`.
     - `momentum`: weight of an outer step's moments in the remembered source moments.
 
-    The state is `(state of within, one Moments per batch norm)`. The moments of a layer depend on how the layers before
-    it were normalised, so the rule runs the model in order: for a context given in pieces, the first layer's moments
-    equal the whole's, and deeper layers are measured under the moments known at the time.
+    The state is `(state of within, one Moments per batch norm, the same over all tasks if pooled)`. The moments of a
+    layer depend on how the layers before it were normalised, so the rule runs the model in order: for a context given
+    in pieces, the first layer's moments equal the whole's, and deeper layers are measured under the moments known at
+    the time.
 
     A context may be inputs, or a pair whose first entry is the inputs.
 
@@ -58,48 +65,54 @@ class BatchMoments(AbstractRule):
         self,
         within: AbstractRule | None = None,
         *,
-        pseudo_count: float | Float[Array, "..."] = 0.0,
+        pseudo_count: float | Float[Array, "..."] | None = None,
         pool_tasks: bool = False,
         momentum: float = 0.1,
     ):
         if not 0 < momentum <= 1:
             raise ValueError(f"momentum is {momentum}; it is a weight in a moving average, above 0 and at most 1.")
+        if pseudo_count is None:
+            pseudo_count = float("inf") if pool_tasks else 0.0
         self.log_pseudo_count = log_pseudo_count(pseudo_count)
         self.within = NoAdaptation() if within is None else within
         self.pool_tasks = pool_tasks
         self.momentum = momentum
 
-    def init(self, model: Any) -> tuple[Tree, list[Moments]]:
+    def init(self, model: Any) -> State:
         """No rows seen: with the source's moments the model is as it was trained."""
-        norms = batch_norms((self.within, model))
-        return self.within.init(model), [Moments.zeros(norm.weight.size, norm.weight.dtype) for norm in norms]
+        none = [Moments.zeros(norm.weight.size, norm.weight.dtype) for norm in batch_norms((self.within, model))]
+        return self.within.init(model), none, list(none) if self.pool_tasks else []
 
-    def update(self, model: Any, state: tuple[Tree, list[Moments]], context: Tree, *, key: Key):
+    def update(self, model: Any, state: State, context: Tree, *, key: Key) -> State:
         """Let `within` adapt under the context's moments, then measure the adapted model's."""
-        inner, before = state
-        after = list(before)
+        inner, own, pooled = state
+        after_own, after_pooled = list(own), list(pooled)
 
-        def keep(place: int, moments: Moments) -> None:
-            after[place] = moments
+        def keep(place: int, seen: Moments, over_all: Moments | None) -> None:
+            after_own[place] = seen
+            if over_all is not None:
+                after_pooled[place] = over_all
 
-        def discard(place: int, moments: Moments) -> None:
+        def discard(place: int, seen: Moments, over_all: Moments | None) -> None:
             # The inner rule may run the model under its own differentiation, whose values must not leave it.
-            del place, moments
+            del place, seen, over_all
 
-        within, observed = self._measuring((self.within, model), before, keep)
-        _, unobserved = self._measuring((self.within, model), before, discard)
+        within, observed = self._measuring((self.within, model), own, keep)
+        _, unobserved = self._measuring((self.within, model), own, discard)
         inner = within.update(unobserved, inner, context, key=key)
         inputs = context[0] if isinstance(context, tuple | list) else context
         within.bind(observed, inner)(inputs)
-        return inner, after
+        return inner, after_own, after_pooled
 
-    def bind(self, model: Any, state: tuple[Tree, list[Moments]]) -> Any:
+    def bind(self, model: Any, state: State) -> Any:
         """The model under the measured moments, changed by `within`."""
-        inner, moments = state
+        inner, own, pooled = state
         norms = batch_norms((self.within, model))
         sources = [
-            Fixed(_shrunk(norm, seen, log_count))
-            for norm, seen, log_count in zip(norms, moments, self._log_counts(len(norms)), strict=True)
+            Fixed(_shrunk(norm, seen, over_all, log_count))
+            for norm, seen, over_all, log_count in zip(
+                norms, own, pooled or [None] * len(norms), self._log_counts(len(norms)), strict=True
+            )
         ]
         if norms:
             within, model = eqx.tree_at(
@@ -109,18 +122,34 @@ class BatchMoments(AbstractRule):
             within = self.within
         return within.bind(model, inner)
 
+    def alone(self) -> "BatchMoments":
+        """The same rule for one task at a time, whose source is what is remembered."""
+        rule = BatchMoments(self.within, momentum=self.momentum)
+        return eqx.tree_at(lambda r: r.log_pseudo_count, rule, self.log_pseudo_count)
+
     @property
     def couples_tasks(self) -> bool:
         """Pooled moments depend on every task of the step."""
         return self.pool_tasks or self.within.couples_tasks
 
-    def absorb(self, learner: Learner, states: tuple[Tree, list[Moments]]) -> Learner:
+    def absorb(self, learner: Learner, states: State) -> Learner:
         """Moves the source moments towards those of this step's tasks together, by `momentum`."""
+        return self._moved_towards(states, learner, self.momentum)
+
+    def replace_source(self, learner: Learner, states: State) -> Learner:
+        """Puts the moments of these states (stacked over tasks) together in the place of the source moments.
+
+        The moving average of `absorb` mixes moments under weights of the last ten steps or so. Measured anew, over
+        many training tasks under the final weights, they fit those weights (Wu & Johnson 2021, section 3).
+        """
+        return self._moved_towards(states, learner, 1.0)
+
+    def _moved_towards(self, states: State, learner: Learner, weight: float) -> Learner:
         norms = batch_norms((self, learner.model))
         if not norms:
             return learner
         together = [jax.tree.map(lambda leaf: jnp.sum(leaf, 0), moments) for moments in states[1]]
-        sources = [_moved(norm, seen, self.momentum) for norm, seen in zip(norms, together, strict=True)]
+        sources = [_moved(norm, seen, weight) for norm, seen in zip(norms, together, strict=True)]
         rule, model = eqx.tree_at(
             lambda tree: [norm.source for norm in batch_norms(tree)], (self, learner.model), sources
         )
@@ -135,7 +164,7 @@ class BatchMoments(AbstractRule):
             )
         return list(jnp.broadcast_to(logs, (norms,)))
 
-    def _measuring(self, tree: PyTree, before: list[Moments], report: Callable[[int, Moments], None]) -> PyTree:
+    def _measuring(self, tree: PyTree, before: list[Moments], report: Report) -> PyTree:
         norms = batch_norms(tree)
         if not norms:
             return tree
@@ -156,28 +185,32 @@ class _Measuring(eqx.Module):
     before: Fixed[Moments]
     log_count: Fixed[Array]
     place: int = eqx.field(static=True)
-    report: Callable[[int, Moments], None] = eqx.field(static=True)
+    report: Report = eqx.field(static=True)
     pool: str | None = eqx.field(static=True)
 
     def __call__(self, x: Array) -> Array:
-        batch = Moments.of(x, self.norm.source.value[0])
-        if self.pool is not None:
-            batch = jax.lax.psum(batch, self.pool)
-        seen = add(self.before.value, batch)
-        self.report(self.place, seen)
-        return self.norm.normalise(x, *_shrunk(self.norm, seen, self.log_count.value))
+        seen = add(self.before.value, Moments.of(x, self.norm.source.value[0]))
+        over_all = None if self.pool is None else jax.lax.psum(seen, self.pool)
+        self.report(self.place, seen, over_all)
+        return self.norm.normalise(x, *_shrunk(self.norm, seen, over_all, self.log_count.value))
 
 
-def _shrunk(norm: BatchNorm, seen: Moments, log_count: Array) -> tuple[Array, Array]:
+def _shrunk(norm: BatchNorm, seen: Moments, over_all: Moments | None, log_count: Array) -> tuple[Array, Array]:
     """Mean and variance between the source's and the context's, by the share of rows each stands for."""
-    source_mean, source_variance = norm.source.value
+    centre, source_variance = norm.source.value
+    source_offset = jnp.zeros_like(centre)
+    if over_all is not None:
+        some = over_all.count > 0
+        offset, variance = over_all.mean_and_variance()
+        source_offset, source_variance = jnp.where(some, offset, 0), jnp.where(some, variance, source_variance)
     offset, variance = seen.mean_and_variance()
     share = context_share(seen.count, log_count)
-    return source_mean + share * offset, source_variance + share * (variance - source_variance)
+    mean = centre + source_offset + share * (offset - source_offset)
+    return mean, source_variance + share * (variance - source_variance)
 
 
-def _moved(norm: BatchNorm, seen: Moments, momentum: float) -> Fixed:
+def _moved(norm: BatchNorm, seen: Moments, weight: float) -> Fixed:
     mean, variance = norm.source.value
     offset, new_variance = jax.lax.stop_gradient(seen).mean_and_variance()
-    weight = jnp.where(seen.count > 0, jnp.asarray(momentum, mean.dtype), 0)  # a step that saw no rows teaches nothing
-    return Fixed((mean + weight * offset, variance + weight * (new_variance - variance)))
+    share = jnp.where(seen.count > 0, jnp.asarray(weight, mean.dtype), 0)  # a step that saw no rows teaches nothing
+    return Fixed((mean + share * offset, variance + share * (new_variance - variance)))

@@ -53,6 +53,12 @@ def source_moments(learner: Learner) -> Learner:
     return Learner(learner.model, learner.rule.within)
 
 
+def shrunken_moments(learner: Learner) -> Learner:
+    """On new groups, moments between the context's and those remembered from training."""
+    assert isinstance(learner.rule, BatchMoments)
+    return Learner(learner.model, learner.rule.alone())
+
+
 @dataclass(frozen=True)
 class TestTime:
     """A method that needs no training of its own: another rule put on a trained model.
@@ -119,10 +125,10 @@ def _learned_loss(networks: Networks, key: Key) -> Learner:
 
 
 def _shrunken(learner: Learner, rows: float = 10.0) -> Learner:
-    """The same learner, whose moments are drawn to the source's by a trained number of rows for each layer."""
+    """The same learner, whose moments are drawn to the step's by a trained number of rows for each layer."""
     assert isinstance(learner.rule, BatchMoments)
-    layers = len(batch_norms(learner))
-    return Learner(learner.model, BatchMoments(learner.rule.within, pseudo_count=jnp.full(layers, rows)))
+    counts = jnp.full(len(batch_norms(learner)), rows)
+    return Learner(learner.model, BatchMoments(learner.rule.within, pseudo_count=counts, pool_tasks=True))
 
 
 def _in_context(networks: Networks, key: Key) -> Learner:
@@ -193,10 +199,16 @@ ARM_CML_SHRUNKEN = Method(
     supports=SHRINKAGE_SUPPORTS,
 )
 ARM_BN_SHRUNKEN = Method(
-    "ARM-BN, shrunken", lambda networks, key: _shrunken(_moments(networks, key)), supports=SHRINKAGE_SUPPORTS
+    "ARM-BN, shrunken",
+    lambda networks, key: _shrunken(_moments(networks, key)),
+    shrunken_moments,
+    supports=SHRINKAGE_SUPPORTS,
 )
 ARM_LL_SHRUNKEN = Method(
-    "ARM-LL, shrunken", lambda networks, key: _shrunken(_learned_loss(networks, key)), supports=SHRINKAGE_SUPPORTS
+    "ARM-LL, shrunken",
+    lambda networks, key: _shrunken(_learned_loss(networks, key)),
+    shrunken_moments,
+    supports=SHRINKAGE_SUPPORTS,
 )
 ICRM = Method("ICRM", _in_context, objective=causal_cross_entropy)
 

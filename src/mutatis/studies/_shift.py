@@ -18,6 +18,7 @@ from mutatis.shift._methods import AT_TEST, METHODS, Method, TestTime
 from mutatis.shift._metrics import average, group_accuracy, worst_group
 from mutatis.shift._networks import Networks
 from mutatis.shift._sampling import GroupArrays, GroupSampler
+from mutatis.shift._source import measure_source
 from mutatis.studies._study import Job, Outcome, Schedule, Study
 
 BY_NAME = {method.name: method for method in METHODS}
@@ -43,6 +44,7 @@ class ShiftTrainer:
     groups_per_step: int
     support: int
     mix_groups: bool
+    source_steps: int
 
     def init(self) -> Any:
         """A fresh learner and its outer state."""
@@ -75,9 +77,16 @@ class ShiftTrainer:
 
     def evaluate(self, carry: Any) -> Mapping[str, float]:
         """Accuracy on the validation groups, as the method is used at test."""
-        learner = self.method.at_test(carry[0])
+        learner = self.method.at_test(self.settled(carry))
         accuracy, counts = self.accuracies(learner, self.validation, self.support)
         return {"average": float(average(accuracy, counts)), "worst": float(worst_group(accuracy, counts))}
+
+    def settled(self, carry: Any) -> Learner:
+        """The trained learner, whose source moments are measured anew on training groups."""
+        learner, state = carry
+        if not self.source_steps:
+            return learner
+        return measure_source(learner, self.samplers, steps=self.source_steps, key=state.key)
 
     def task_name(self, index: int) -> str:
         """The group's name; methods that mix groups have numbered batches."""
@@ -116,7 +125,7 @@ class ShiftTrainer:
         )
 
 
-MOST_TASKS = 10
+MOST_TASKS = 50
 """With small contexts, at most this many times as many tasks a step as with the study's own."""
 
 
@@ -159,6 +168,9 @@ class ShiftStudy(Study):
     """Steps between looks at the validation groups."""
     validation_rows: int = 200
     """Rows of each validation group that are looked at, at most."""
+    source_steps: int = 30
+    """Steps' worth of training examples on which the source moments of batch norms are measured anew, under the weights
+    that are judged; 0 judges with the moving average that training leaves."""
     selection: str = "last"
     """Which model is judged: "last", or the best "worst" or "average" accuracy over the validation groups."""
     steps_per_dispatch: int = 20
@@ -210,12 +222,13 @@ class ShiftStudy(Study):
             self.groups_per_step,
             self.support,
             self.mix_groups,
+            self.source_steps,
         )
 
     def outcome(self, data: GroupedData, trained: Any, job: Job) -> Outcome:
         """Accuracy of every test group at every support, of the method and of what is put on it at test."""
         trainer = self.trainer(data, job)
-        learner = trained[0]
+        learner = trainer.settled(trained)
         rows = list(self._rows(trainer, trainer.method.at_test(learner), trainer.method.adapts))
         for extra in self._put_at_test(trainer.method):
             setting, changed = _chosen(trainer, extra, learner)
