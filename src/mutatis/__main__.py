@@ -22,7 +22,7 @@ usage: mutatis COMMAND
   list [--json]                 the studies there are
   run STUDY [--help] [options]  run a study; --help shows its settings
   resume DIR [--workers N]      continue a run that was stopped or killed
-  report DIR... [--out FILE]    write the page of one run, or of several together
+  report DIR... [--out FILE]    write the page of one run, or of several together; --table prints Markdown
   cite STUDY                    BibTeX entries of its methods and data
   --version                     the version of mutatis
 """
@@ -250,22 +250,25 @@ def _report(arguments: list[str], studies: Studies) -> int:
     import tyro
 
     from mutatis.studies._config import load_config
+    from mutatis.studies._markdown import markdown_table
     from mutatis.studies._run import merge
     from mutatis.studies._study import Job
 
     def report(
         directories: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="DIR...")],
         out: Path | None = None,
+        table: bool = False,
     ):
         """Write the page of one run, or of several together.
 
         Args:
             directories: directories of runs.
             out: the page (default: report.html in the first directory).
+            table: print the table of results in Markdown instead.
         """
-        return directories, out
+        return directories, out, table
 
-    directories, out = tyro.cli(report, args=arguments, prog="mutatis report")
+    directories, out, table = tyro.cli(report, args=arguments, prog="mutatis report")
     if not directories:
         raise UsageError("report needs the directory of at least one run.")
     try:
@@ -273,6 +276,9 @@ def _report(arguments: list[str], studies: Studies) -> int:
             config = load_config(directory)
             if not (directory / "results.json").exists():  # killed: what is done can be shown all the same
                 merge(directory, [Job(**job) for job in config["jobs"]])
+        if table:
+            print(markdown_table(directories))
+            return 0
     except (ValueError, FileNotFoundError) as error:
         raise UsageError(str(error)) from error
     return _write_page(directories, out or directories[0] / "report.html")

@@ -12,7 +12,7 @@ import mutatis
 from mutatis.nn import batch_norms
 from mutatis.shift._evaluate import predict_batches, predict_source
 from mutatis.shift._groups import GroupedData, Groups
-from mutatis.shift._methods import ARM_BN, ARM_CML, ARM_LL, AT_TEST, ERM, METHODS, UW
+from mutatis.shift._methods import ARM_BN, ARM_CML, ARM_LL, AT_TEST, ERM, FEDAVG, METHODS, UW
 from mutatis.shift._networks import Networks
 from mutatis.studies._shift import ShiftTrainer
 from mutatis.studies._study import Schedule
@@ -36,7 +36,7 @@ DATA = GroupedData(shifted(40, 60, 0), shifted(6, 50, 1), shifted(10, 100, 2), 2
 
 def trainer(method, steps=150, **changes):
     schedule = Schedule(steps=steps, evaluate_every=0, steps_per_dispatch=steps)
-    made = ShiftTrainer(method, NETWORKS, DATA, DATA.validation, 0, schedule, 3e-3, 6, 50, False)
+    made = ShiftTrainer(method, NETWORKS, DATA, DATA.validation, 0, schedule, 3e-3, 6, 50, False, 10)
     return dataclasses.replace(made, **changes)
 
 
@@ -47,7 +47,7 @@ def trained():
     for method in METHODS:
         made = trainer(method)
         carry, losses, _ = made.advance(made.init(), 150)
-        runs[method.name] = made, carry[0], np.asarray(losses).mean(1)
+        runs[method.name] = made, made.settled(carry), np.asarray(losses).mean(1)
     return runs
 
 
@@ -109,6 +109,23 @@ def test_shrunken_methods_meet_small_contexts_in_training(trained):
     made = trained["ARM-BN, shrunken"][0]
     assert [sampler.support for sampler in made.samplers] == [1, 5, 10, 50]
     assert all(sampler.groups_per_step * sampler.support <= 300 for sampler in made.samplers)
+
+
+@pytest.mark.parametrize("name", ["ARM-CML, shrunken", "ARM-BN, shrunken", "ARM-LL, shrunken"])
+@pytest.mark.parametrize("support", [1, 5])
+def test_shrunken_methods_do_not_collapse_at_small_supports(trained, name, support):
+    accuracy = {}
+    for method, size in (("ERM", 0), (name, support)):
+        made, learner, _ = trained[method]
+        accuracy[method] = made.accuracies(made.method.at_test(learner), DATA.test, size)[0].mean()
+    assert accuracy[name] > accuracy["ERM"] - 0.03, accuracy
+
+
+def test_federated_learners_keep_the_moments_they_were_trained_under():
+    made = trainer(FEDAVG, steps=2)
+    carry, _, _ = made.advance(made.init(), 2)
+    kept = lambda learner: [norm.source.value for norm in batch_norms(learner.model)]
+    jax.tree.map(np.testing.assert_array_equal, kept(made.settled(carry)), kept(carry[0]))
 
 
 def test_erm_draws_by_size_and_uw_by_group():

@@ -83,6 +83,8 @@ class Method:
     - `optim`: from the study's learning rate.
     - `map_tasks`: tasks one after the other (each has weights of its own).
     - `supports`: context sizes met in turn in training; only the study's own if empty.
+    - `fresh_source`: measure the source moments anew before judging. Not where training itself normalises by them: a
+      layer's moments then hold only under those of the layers before it, as the moving average left them.
     - `test_time`: methods applied to the same trained model.
     - `adapts`: whether predictions depend on the context.
     """
@@ -99,6 +101,7 @@ class Method:
     labelled_context: bool = False
     map_tasks: bool = False
     supports: tuple[int, ...] = ()
+    fresh_source: bool = True
     test_time: tuple[TestTime, ...] = ()
     adapts: bool = True
 
@@ -186,6 +189,7 @@ FEDAVG = Method(
     optim=lambda rate: optax.sgd(1.0),
     labelled_context=True,
     map_tasks=True,
+    fresh_source=False,
     adapts=False,
 )
 Q_FEDAVG = replace(FEDAVG, name="q-FedAvg", weighting=lambda groups: QFair(1.0, local_rate=LOCAL_RATE))

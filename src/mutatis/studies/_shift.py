@@ -84,7 +84,7 @@ class ShiftTrainer:
     def settled(self, carry: Any) -> Learner:
         """The trained learner, whose source moments are measured anew on training groups."""
         learner, state = carry
-        if not self.source_steps:
+        if not (self.source_steps and self.method.fresh_source):
             return learner
         return measure_source(learner, self.samplers, steps=self.source_steps, key=state.key)
 
