@@ -24,6 +24,11 @@ from mutatis._tree import Fixed as Fixed
 from mutatis._tree import ravel as ravel
 from mutatis._tree import trainable as trainable
 from mutatis._weighting import AbstractWeighting as AbstractWeighting
+from mutatis.nn import is_filter as is_filter
+from mutatis.nn import is_symmetry as is_symmetry
+from mutatis.nn import materialise as materialise
+from mutatis.nn import not_ as not_
+from mutatis.nn import reparameterise as reparameterise
 from mutatis.rules import BatchMoments as BatchMoments
 from mutatis.rules import Conditioned as Conditioned
 from mutatis.rules import ContextMean as ContextMean

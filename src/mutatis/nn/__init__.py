@@ -10,6 +10,7 @@ from mutatis.nn._convnet import conv_net as conv_net
 from mutatis.nn._convnet import loss_net as loss_net
 from mutatis.nn._in_context import InContextClassifier as InContextClassifier
 from mutatis.nn._in_context import in_context_net as in_context_net
+from mutatis.nn._kronecker import KroneckerSharing as KroneckerSharing
 from mutatis.nn._layers import Activation as Activation
 from mutatis.nn._layers import Classifier as Classifier
 from mutatis.nn._layers import Linear as Linear
@@ -21,3 +22,17 @@ from mutatis.nn._norm import BatchNorm as BatchNorm
 from mutatis.nn._norm import Moments as Moments
 from mutatis.nn._norm import batch_norms as batch_norms
 from mutatis.nn._norm import norm_affine as norm_affine
+from mutatis.nn._reparameterised import Reparameterised as Reparameterised
+from mutatis.nn._reparameterised import SharedWeight as SharedWeight
+from mutatis.nn._reparameterised import is_filter as is_filter
+from mutatis.nn._reparameterised import is_symmetry as is_symmetry
+from mutatis.nn._reparameterised import materialise as materialise
+from mutatis.nn._reparameterised import not_ as not_
+from mutatis.nn._reparameterised import reparameterise as reparameterise
+from mutatis.nn._reparameterised import shared_weights as shared_weights
+from mutatis.nn._sharing import AbstractSharing as AbstractSharing
+from mutatis.nn._sharing import FullSharing as FullSharing
+from mutatis.nn._sharing import KnownSharing as KnownSharing
+from mutatis.nn._sharing import LowRankSharing as LowRankSharing
+from mutatis.nn._sinkhorn import DoublyStochasticSharing as DoublyStochasticSharing
+from mutatis.nn._sinkhorn import sinkhorn as sinkhorn
