@@ -123,7 +123,7 @@ def _losses(rule):
 def test_the_pooled_source_is_all_tasks_of_the_step(pseudo_count):
     model, rule = _source_model(), mutatis.BatchMoments(pseudo_count=pseudo_count, pool_tasks=True)
     inputs, losses = _losses(rule)
-    first, norm = model.layers[:2]
+    first = model.layers[0]
     hidden = np.asarray(inputs).reshape(-1, INPUTS) @ np.asarray(first.weight) + np.asarray(first.bias)
     pooled = eqx.tree_at(lambda m: m.layers[1].source.value, model, (hidden.mean(0), hidden.var(0)))
     targets = draw(TASKS, ROWS, CLASSES, seed=2)

@@ -47,7 +47,7 @@ def trained():
     for method in METHODS:
         made = trainer(method)
         carry, losses, _ = made.advance(made.init(), 150)
-        runs[method.name] = made, made.settled(carry), np.asarray(losses).mean(1)
+        runs[method.name] = made, made.settled(carry, 50), np.asarray(losses).mean(1)
     return runs
 
 
@@ -125,7 +125,7 @@ def test_federated_learners_keep_the_moments_they_were_trained_under():
     made = trainer(FEDAVG, steps=2)
     carry, _, _ = made.advance(made.init(), 2)
     kept = lambda learner: [norm.source.value for norm in batch_norms(learner.model)]
-    jax.tree.map(np.testing.assert_array_equal, kept(made.settled(carry)), kept(carry[0]))
+    jax.tree.map(np.testing.assert_array_equal, kept(made.settled(carry, 50)), kept(carry[0]))
 
 
 def test_erm_draws_by_size_and_uw_by_group():

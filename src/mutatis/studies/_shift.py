@@ -2,7 +2,7 @@
 
 import abc
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,16 +77,21 @@ class ShiftTrainer:
 
     def evaluate(self, carry: Any) -> Mapping[str, float]:
         """Accuracy on the validation groups, as the method is used at test."""
-        learner = self.method.at_test(self.settled(carry))
+        learner = self.method.at_test(self.settled(carry, self.support))
         accuracy, counts = self.accuracies(learner, self.validation, self.support)
         return {"average": float(average(accuracy, counts)), "worst": float(worst_group(accuracy, counts))}
 
-    def settled(self, carry: Any) -> Learner:
-        """The trained learner, whose source moments are measured anew on training groups."""
+    def settled(self, carry: Any, support: int) -> Learner:
+        """The trained learner, whose source moments are measured anew on training groups.
+
+        They are measured in contexts of the size that is met at test: inputs that carry a context (ARM-CML) have other
+        moments where contexts are small and noisy. For a support of 0, in those of training.
+        """
         learner, state = carry
         if not (self.source_steps and self.method.fresh_source):
             return learner
-        return measure_source(learner, self.samplers, steps=self.source_steps, key=state.key)
+        samplers = (self.sampler(support),) if support else self.samplers
+        return measure_source(learner, samplers, steps=self.source_steps, key=state.key)
 
     def task_name(self, index: int) -> str:
         """The group's name; methods that mix groups have numbered batches."""
@@ -107,22 +112,26 @@ class ShiftTrainer:
 
     @functools.cached_property
     def samplers(self) -> tuple[GroupSampler, ...]:
-        """One for every context size that the method meets in training; rows per step stay about the same."""
-        rows = self.groups_per_step * self.support
+        """One for every context size that the method meets in training."""
         supports = [size for size in self.method.supports if size <= self.support] or [self.support]
-        arrays = GroupArrays(self.data.train, mean=self.data.mean, std=self.data.std)
-        most = MOST_TASKS * self.groups_per_step
-        return tuple(
-            GroupSampler(
-                arrays,
-                groups_per_step=min(rows // size, most),
-                support=size,
-                mix_groups=self.method.mix_groups or self.mix_groups,
-                balanced=self.method.balanced,
-                labelled_context=self.method.labelled_context,
-            )
-            for size in supports
+        return tuple(map(self.sampler, supports))
+
+    def sampler(self, support: int) -> GroupSampler:
+        """Draws tasks of this context size, as the method does in training; rows per step stay about the same."""
+        rows, most = self.groups_per_step * self.support, MOST_TASKS * self.groups_per_step
+        return GroupSampler(
+            self.arrays,
+            groups_per_step=max(1, min(rows // support, most)),
+            support=support,
+            mix_groups=self.method.mix_groups or self.mix_groups,
+            balanced=self.method.balanced,
+            labelled_context=self.method.labelled_context,
         )
+
+    @functools.cached_property
+    def arrays(self) -> GroupArrays:
+        """The training groups on the device."""
+        return GroupArrays(self.data.train, mean=self.data.mean, std=self.data.std)
 
 
 MOST_TASKS = 50
@@ -228,15 +237,16 @@ class ShiftStudy(Study):
     def outcome(self, data: GroupedData, trained: Any, job: Job) -> Outcome:
         """Accuracy of every test group at every support, of the method and of what is put on it at test."""
         trainer = self.trainer(data, job)
-        learner = trainer.settled(trained)
-        rows = list(self._rows(trainer, trainer.method.at_test(learner), trainer.method.adapts))
+        at_test = lambda support: trainer.method.at_test(trainer.settled(trained, support))
+        rows = list(self._rows(trainer, at_test, trainer.method.adapts))
+        learner = trainer.settled(trained, self.support)
         for extra in self._put_at_test(trainer.method):
             setting, changed = _chosen(trainer, extra, learner)
             note = {
                 "method": extra.name,
                 "selection": f"{setting}, of {len(extra.candidates)} by validation worst group",
             }
-            rows += [row | note for row in self._rows(trainer, changed, adapts=True)]
+            rows += [row | note for row in self._rows(trainer, lambda support, same=changed: same, adapts=True)]
         return Outcome(rows, _gallery(trainer, trainer.method.at_test(learner)))
 
     def citations(self) -> dict[str, str]:
@@ -255,15 +265,16 @@ class ShiftStudy(Study):
     def _put_at_test(self, method: Method) -> list[TestTime]:
         return [extra for extra in method.test_time if extra.name in self.at_test]
 
-    def _rows(self, trainer: ShiftTrainer, learner: Learner, adapts: bool):
+    def _rows(self, trainer: ShiftTrainer, learner_at: Callable[[int], Learner], adapts: bool):
         test = trainer.data.test
         for support in (0, *self.test_supports) if adapts else (0,):
-            predicted = trainer.predictions(learner, test, support)
+            predicted = trainer.predictions(learner_at(support), test, support)
             order = "adapt, then predict" if support else "no adaptation"
             yield from _group_rows(predicted, test, support, order)
         if adapts and self.stream_chunk:
+            learner, data = learner_at(self.support), trainer.data
             predicted = predict_stream(
-                learner, test, self.stream_chunk, mean=trainer.data.mean, std=trainer.data.std, seed=trainer.seed
+                learner, test, self.stream_chunk, mean=data.mean, std=data.std, seed=trainer.seed
             )
             yield from _group_rows(predicted, test, self.stream_chunk, "stream")
 
