@@ -33,7 +33,7 @@ def test_the_library_itself_is_always_cited_first():
         (mutatis.MGDA(), ["desideri2012mgda", "sener2018mgda"]),
         (mutatis.Displacement(), ["mcmahan2017fedavg", "nichol2018reptile"]),
         (mutatis.Implicit(mutatis.entropy, 1.0), ["rajeswaran2019imaml", "wang2021tent"]),
-        (mutatis.BatchMoments(), ["zhang2021arm", "nado2020prediction", "schneider2020covariate"]),
+        (mutatis.BatchMoments(), ["zhang2021arm", "nado2020prediction", "schneider2020covariate", "wu2021batchnorm"]),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -12,6 +12,10 @@ import pytest
 
 import mutatis
 from mutatis import AbstractRule, AbstractStatistic, nn
+from mutatis.rules._curvature import MetaCurvature
+from mutatis.rules._rates import Positive, per_element
+from mutatis.rules._ridge import Ridge
+from mutatis.rules._ridge_head import RidgeHead
 
 ROWS, INPUTS, CLASSES = 6, 3, 4
 
@@ -47,6 +51,11 @@ def _error(model, context):
     return jnp.mean(jnp.square(model(inputs) - targets))
 
 
+def _head(model):
+    still = jax.tree.map(lambda _: False, model)
+    return eqx.tree_at(lambda m: (m.head.weight, m.head.bias), still, (True, True))
+
+
 def _in_context(dtype):
     encoder = nn.Linear(INPUTS, 5, key=jax.random.key(4), dtype=dtype)
     return nn.InContextClassifier(encoder, 5, CLASSES, width=8, depth=2, heads=2, key=jax.random.key(5), dtype=dtype)
@@ -71,6 +80,23 @@ BUILD = {
             ),
             _classifier(d),
         ),
+        "meta-curvature": Case(
+            mutatis.GradientSteps(
+                _error,
+                Positive(per_element(_classifier(d), mutatis.trainable, 0.1)),
+                steps=2,
+                transform=MetaCurvature(_classifier(d)),
+            ),
+            _classifier(d),
+            labelled=True,
+        ),
+    },
+    "Ridge": lambda d: {
+        "": Case(Ridge(_head, jnp.asarray(0.1, d)), _classifier(d), labelled=True),
+        "towards zero": Case(Ridge(_head, 2.0, towards_start=False), _classifier(d), labelled=True),
+    },
+    "RidgeHead": lambda d: {
+        "": Case(RidgeHead(jnp.asarray(0.5, d), scale=jnp.asarray(3.0, d)), _classifier(d), labelled=True)
     },
     "ContextMean": lambda d: {
         "": Case(_context_mean(d, pseudo_count=jnp.asarray(2.0, d)), _classifier(d, INPUTS + 2)),

@@ -6,18 +6,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from mutatis._citation import cites
 from mutatis._references import FINN_2017
 from mutatis._rule import AbstractRule
-from mutatis._tree import Fixed, trainable, unfix
+from mutatis._tree import trainable
 from mutatis._types import Key, Objective, Tree
-
-
-def _rate(value: float | Array | Fixed) -> Array | Fixed:
-    # An array even where it is constant: another rate is then another number, and not another program to compile.
-    return Fixed(jnp.asarray(value, jnp.float32)) if isinstance(value, float | int) else value
+from mutatis.rules._rates import Rates, as_rates, rates_of
 
 
 @cites(FINN_2017)
@@ -30,24 +26,28 @@ class GradientSteps(AbstractRule):
     ARM-LL (Zhang et al. 2021) with `LearnedLoss`; Tent (Wang et al. 2021) with `entropy` and `where=norm_affine`.
 
     - `objective`: `objective(model, context) -> scalar`; may itself hold parameters that the outer loop trains.
-    - `learning_rate`: a scalar array, trained with the model unless wrapped in `Fixed`; a plain number is `Fixed`.
+    - `learning_rate`: a scalar array, trained with the model unless wrapped in `Fixed`; a plain number is `Fixed`. Or a
+      list with a rate for every moving leaf (`per_tensor`, `per_element`). Wrapped in `Positive`, it stays positive.
     - `steps`: number of steps per `update`.
     - `where`: `where(model) -> filter specification` of the leaves that move; all trainable ones by default.
     - `batch_size`: with a number, step i sees only that many consecutive rows of the context, cyclically (the local
       minibatches of federated averaging); by default the whole context.
     - `proximal`: strength of the pull lambda/2 |theta' - theta|^2 towards the unadapted model (iMAML, FedProx).
+    - `transform`: what to follow instead of the gradient: a function from the list of the moving leaves' gradients to
+      such a list, which may hold parameters that the outer loop trains (`MetaCurvature`).
 
     The state is the displacement of the moving leaves, so `bind` of the first state is the model itself.
 
-    **Raises:** `ValueError` if `steps` or `batch_size` is not positive.
+    **Raises:** `ValueError` if `steps` or `batch_size` is not positive, or the rates do not fit the moving leaves.
     """
 
     objective: Objective
-    learning_rate: Float[Array, ""] | Fixed = eqx.field(converter=_rate)
+    learning_rate: Rates = eqx.field(converter=as_rates)
     steps: int = eqx.field(static=True, default=1)
     where: Callable[[Any], PyTree] = eqx.field(static=True, default=trainable)
     batch_size: int | None = eqx.field(static=True, default=None)
     proximal: float = eqx.field(static=True, default=0.0)
+    transform: Callable[[list[Array]], list[Array]] | None = None
 
     def __check_init__(self):
         if self.steps < 1:
@@ -62,11 +62,14 @@ class GradientSteps(AbstractRule):
     def update(self, model: Any, state: list[Array], context: Tree, *, key: Key) -> list[Array]:
         """`steps` more steps on this context."""
         del key
+        rates = rates_of(self.learning_rate, state)
 
         def step(displacement, number):
             gradient = jax.grad(self._inner_loss, argnums=1)(model, displacement, self._batch(context, number))
-            rate = unfix(self.learning_rate)
-            return [d - (rate * g).astype(d.dtype) for d, g in zip(displacement, gradient, strict=True)], None
+            if self.transform is not None:
+                gradient = self.transform(gradient)
+            moves = zip(displacement, rates, gradient, strict=True)
+            return [d - (rate * g).astype(d.dtype) for d, rate, g in moves], None
 
         if self.steps == 1:
             return step(state, 0)[0]
