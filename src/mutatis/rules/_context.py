@@ -11,7 +11,9 @@ from mutatis._references import ZHANG_2021
 from mutatis._rule import AbstractStatistic
 from mutatis._tree import Fixed
 from mutatis._types import Key, Tree
-from mutatis.rules._shrinkage import context_share, log_pseudo_count
+from mutatis.rules._features import inputs_of
+from mutatis.rules._logarithm import stored_log
+from mutatis.rules._shrinkage import context_share
 
 
 class Conditioned(eqx.Module):
@@ -57,7 +59,7 @@ class ContextMean(AbstractStatistic):
         pseudo_count: float | Float[Array, ""] = 0.0,
         dtype=jnp.float32,
     ):
-        self.log_pseudo_count = log_pseudo_count(pseudo_count)
+        self.log_pseudo_count = stored_log("pseudo_count", pseudo_count)
         self.net = net
         self.prior = jnp.zeros(shape[-1], dtype)
         self.shape = tuple(shape)
@@ -70,7 +72,7 @@ class ContextMean(AbstractStatistic):
     def measure(self, model: Any, context: Tree, *, key: Key) -> tuple[Array, Array]:
         """Number of rows and sum of their embeddings; of a pair, the first entry is embedded."""
         del model, key
-        inputs = context[0] if isinstance(context, tuple | list) else context
+        inputs = inputs_of(context)
         embedded = self.net(inputs)
         if embedded.shape[1:] != self.shape:
             raise ValueError(

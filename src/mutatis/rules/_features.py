@@ -1,4 +1,4 @@
-"""What rules on the last layer read from a classifier."""
+"""What rules read from a classifier and from a context."""
 
 from typing import Any
 
@@ -25,6 +25,13 @@ def head_of(model: Any) -> Linear:
 def inputs_of(context: Tree) -> Array:
     """The inputs of a context, which may be a pair that begins with them."""
     return context[0] if isinstance(context, tuple | list) else context
+
+
+def labelled_pair(context: Tree, rule: str) -> tuple[Array, Array]:
+    """Inputs and targets of a labelled context; raises `ValueError`, naming the rule, if it is no pair."""
+    if not isinstance(context, tuple | list) or len(context) != 2:
+        raise ValueError(f"the context is a {type(context).__name__}; {rule} needs a pair (inputs, targets).")
+    return context[0], jnp.asarray(context[1])
 
 
 def unit(rows: Float[Array, "... features"]) -> Float[Array, "... features"]:

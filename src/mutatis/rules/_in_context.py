@@ -11,6 +11,7 @@ from mutatis._rule import AbstractRule
 from mutatis._types import Key, Scalar, Tree
 from mutatis.nn._attention import Cache
 from mutatis.nn._in_context import InContextClassifier
+from mutatis.rules._features import inputs_of
 from mutatis.rules._loss import cross_entropy
 
 
@@ -73,7 +74,7 @@ class InContext(AbstractRule):
     def update(self, model: Any, state: Cache, context: Tree, *, key: Key) -> Cache:
         """The cache after the rows of the context."""
         del key
-        inputs = context[0] if isinstance(context, tuple | list) else context
+        inputs = inputs_of(context)
         return model.stream(inputs, state)[1] if inputs.shape[0] else state
 
     def bind(self, model: Any, state: Cache) -> InContextModel:

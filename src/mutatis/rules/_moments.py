@@ -15,8 +15,10 @@ from mutatis._rule import AbstractRule, Learner
 from mutatis._tree import Fixed, add, unfix
 from mutatis._types import Key, Tree
 from mutatis.nn._norm import BatchNorm, Moments, batch_norms
+from mutatis.rules._features import inputs_of
+from mutatis.rules._logarithm import stored_log
 from mutatis.rules._none import NoAdaptation
-from mutatis.rules._shrinkage import context_share, log_pseudo_count
+from mutatis.rules._shrinkage import context_share
 
 State = tuple[Tree, list[Moments], list[Moments]]
 Report = Callable[[int, Moments, Moments | None], None]
@@ -73,7 +75,7 @@ class BatchMoments(AbstractRule):
             raise ValueError(f"momentum is {momentum}; it is a weight in a moving average, above 0 and at most 1.")
         if pseudo_count is None:
             pseudo_count = float("inf") if pool_tasks else 0.0
-        self.log_pseudo_count = log_pseudo_count(pseudo_count)
+        self.log_pseudo_count = stored_log("pseudo_count", pseudo_count)
         self.within = NoAdaptation() if within is None else within
         self.pool_tasks = pool_tasks
         self.momentum = momentum
@@ -100,8 +102,7 @@ class BatchMoments(AbstractRule):
         within, observed = self._measuring((self.within, model), own, keep)
         _, unobserved = self._measuring((self.within, model), own, discard)
         inner = within.update(unobserved, inner, context, key=key)
-        inputs = context[0] if isinstance(context, tuple | list) else context
-        within.bind(observed, inner)(inputs)
+        within.bind(observed, inner)(inputs_of(context))
         return inner, after_own, after_pooled
 
     def bind(self, model: Any, state: State) -> Any:
@@ -134,21 +135,21 @@ class BatchMoments(AbstractRule):
 
     def absorb(self, learner: Learner, states: State) -> Learner:
         """Moves the source moments towards those of this step's tasks together, by `momentum`."""
-        return self._moved_towards(states, learner, self.momentum)
+        return self._moved_towards(learner, states[1], self.momentum)
 
-    def replace_source(self, learner: Learner, states: State) -> Learner:
-        """Puts the moments of these states (stacked over tasks) together in the place of the source moments.
+    def replace_source(self, learner: Learner, moments: list[Moments]) -> Learner:
+        """Puts moments (of many steps or tasks, stacked), added up, in the place of the source moments.
 
         The moving average of `absorb` mixes moments under weights of the last ten steps or so. Measured anew, over
         many training tasks under the final weights, they fit those weights (Wu & Johnson 2021, section 3).
         """
-        return self._moved_towards(states, learner, 1.0)
+        return self._moved_towards(learner, moments, 1.0)
 
-    def _moved_towards(self, states: State, learner: Learner, weight: float) -> Learner:
+    def _moved_towards(self, learner: Learner, moments: list[Moments], weight: float) -> Learner:
         norms = batch_norms((self, learner.model))
         if not norms:
             return learner
-        together = [jax.tree.map(lambda leaf: jnp.sum(leaf, 0), moments) for moments in states[1]]
+        together = jax.tree.map(lambda leaf: jnp.sum(leaf, 0), moments)
         sources = [_moved(norm, seen, weight) for norm, seen in zip(norms, together, strict=True)]
         rule, model = eqx.tree_at(
             lambda tree: [norm.source for norm in batch_norms(tree)], (self, learner.model), sources

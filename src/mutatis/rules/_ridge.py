@@ -13,7 +13,9 @@ from jaxtyping import Array, Float, PyTree
 from mutatis._rule import AbstractStatistic
 from mutatis._tree import Fixed
 from mutatis._types import Key, Tree
-from mutatis.rules._normal_equations import NormalEquations, no_rows, normal_equations, solve_ridge, stored_log
+from mutatis.rules._features import labelled_pair
+from mutatis.rules._logarithm import stored_log
+from mutatis.rules._normal_equations import NormalEquations, no_rows, normal_equations, solve_ridge
 
 
 class Ridge(AbstractStatistic):
@@ -68,7 +70,7 @@ class Ridge(AbstractStatistic):
     def measure(self, model: Any, context: Tree, *, key: Key) -> NormalEquations:
         """The normal equations of one context."""
         del key
-        x, y = _pair(context)
+        x, y = labelled_pair(context, "Ridge")
         start, rebuild = self._moving(model)
         outputs = lambda moving: rebuild(moving)(x)
         shape = jax.eval_shape(outputs, start).shape
@@ -114,9 +116,3 @@ def _is_affine(function: Callable[[Array], Array], point: Array) -> bool:
     program = jax.make_jaxpr(derivative)(point, point).jaxpr
     _, used = dce_jaxpr(program, [True] * len(program.outvars))
     return not used[0]
-
-
-def _pair(context: Tree) -> tuple[Array, Array]:
-    if not isinstance(context, tuple | list) or len(context) != 2:
-        raise ValueError(f"the context is a {type(context).__name__}; Ridge needs a pair (inputs, targets).")
-    return context[0], jnp.asarray(context[1])

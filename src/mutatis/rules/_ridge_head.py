@@ -12,8 +12,9 @@ from mutatis._references import BERTINETTO_2019
 from mutatis._rule import AbstractStatistic
 from mutatis._tree import Fixed, unfix
 from mutatis._types import Key, Tree
-from mutatis.rules._features import head_of
-from mutatis.rules._normal_equations import NormalEquations, no_rows, normal_equations, solve_ridge, stored_log
+from mutatis.rules._features import head_of, labelled_pair
+from mutatis.rules._logarithm import stored_log
+from mutatis.rules._normal_equations import NormalEquations, no_rows, normal_equations, solve_ridge
 
 
 @cites(BERTINETTO_2019)
@@ -90,9 +91,7 @@ class RidgeHead(AbstractStatistic):
 
 def _labelled(context: Tree, classes: int) -> tuple[Array, Array]:
     """Inputs, and targets as `(rows, classes)`."""
-    if not isinstance(context, tuple | list) or len(context) != 2:
-        raise ValueError(f"the context is a {type(context).__name__}; RidgeHead needs a pair (inputs, targets).")
-    inputs, targets = context[0], jnp.asarray(context[1])
+    inputs, targets = labelled_pair(context, "RidgeHead")
     if targets.ndim == 1 and jnp.issubdtype(targets.dtype, jnp.integer):
         targets = jax.nn.one_hot(targets, classes)
     if targets.shape != (inputs.shape[0], classes):

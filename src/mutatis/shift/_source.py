@@ -41,4 +41,4 @@ def measure_source(learner: Learner, samplers: Sequence[GroupSampler], *, steps:
 
     keys = jax.random.split(key, (len(samplers), steps))
     seen = [jax.lax.map(partial(measure, sampler), own) for sampler, own in zip(samplers, keys, strict=True)]
-    return rule.replace_source(learner, (None, jax.tree.map(lambda *parts: jnp.concatenate(parts), *seen), []))
+    return rule.replace_source(learner, jax.tree.map(lambda *parts: jnp.concatenate(parts), *seen))

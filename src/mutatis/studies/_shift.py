@@ -237,9 +237,10 @@ class ShiftStudy(Study):
     def outcome(self, data: GroupedData, trained: Any, job: Job) -> Outcome:
         """Accuracy of every test group at every support, of the method and of what is put on it at test."""
         trainer = self.trainer(data, job)
-        at_test = lambda support: trainer.method.at_test(trainer.settled(trained, support))
+        settled = functools.cache(functools.partial(trainer.settled, trained))
+        at_test = lambda support: trainer.method.at_test(settled(support))
         rows = list(self._rows(trainer, at_test, trainer.method.adapts))
-        learner = trainer.settled(trained, self.support)
+        learner = settled(self.support)
         for extra in self._put_at_test(trainer.method):
             setting, changed = _chosen(trainer, extra, learner)
             note = {

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
 from mutatis._types import Key
 from mutatis.symmetry._candidates import Maps
+from mutatis.symmetry._host import numpy_generator
 from mutatis.symmetry._symmetry_error import shared_directions
 
 
@@ -80,7 +80,7 @@ def commuting_pairs(
     **Raises:** `ValueError` as `shared_directions` does.
     """
     maps = shared_directions(sharing, shape, dimension)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    rng = numpy_generator(key)
     random_maps = np.linalg.qr(rng.standard_normal((maps[..., 0].size, maps.shape[2])))[0].reshape(maps.shape)
     by_chance = _principal(random_maps)[0]
     always = int(np.sum(by_chance < 1e-8))

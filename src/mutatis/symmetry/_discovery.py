@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
 from mutatis._types import Key
 from mutatis.symmetry._candidates import Candidate, Maps, Move, Together
+from mutatis.symmetry._host import numpy_generator
 from mutatis.symmetry._symmetry_error import shared_directions, symmetric_directions, symmetry_error
 
 Basis = Float[np.ndarray, "size rank"]
@@ -131,7 +131,7 @@ def discover(
     """
     maps = shared_directions(sharing, shape, dimension)
     draws = _enough(draws, len(candidates), alpha)
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    rng = numpy_generator(key)
     errors = np.array([symmetry_error(candidate, maps[None])[0] for candidate in candidates])
     by_chance = [
         [symmetry_error(candidate, batch) for candidate in candidates] for batch in _batches(null, rng, maps, draws)

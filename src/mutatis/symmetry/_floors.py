@@ -17,11 +17,11 @@ T v = (sum_f F_f F_f^T) V and G v = sum_f F_f V^T F_f, so that C need never be f
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float
 
 from mutatis._types import Key
+from mutatis.symmetry._host import numpy_generator
 
 Factor = Float[np.ndarray, "size filters"] | Float[Array, "size filters"]
 Basis = Float[np.ndarray, "size rank"]
@@ -172,9 +172,7 @@ def _solve(matvec: Callable[[np.ndarray], np.ndarray], right: np.ndarray, tolera
 
 
 def _supports(key: Key, draws: int, examples: int, shape: tuple[int, int]) -> Float[np.ndarray, "draws examples in"]:
-    # NumPy's generator: float64 whether or not JAX has it switched on.
-    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    return generator.standard_normal((draws, examples, shape[1]))
+    return numpy_generator(key).standard_normal((draws, examples, shape[1]))
 
 
 def _gram(maps: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -1,11 +1,11 @@
 """Made-up characters of scikit-learn's digits: few-shot tasks that need no download."""
 
-import importlib
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from mutatis._data_files import optional
 from mutatis.symmetry._episodes import Episodes
 
 _SIDE = 8
@@ -39,7 +39,7 @@ def digit_glyphs() -> tuple[Glyphs, Glyphs, Glyphs]:
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (UCI, 1998), the test part, as embedded
     in scikit-learn.
     """
-    digits = _sklearn_datasets().load_digits()
+    digits = optional("sklearn.datasets").load_digits()
     enough = _TEST[1].stop
     images = [(digits.images[digits.target == digit] / 16)[:enough] for digit in range(_DIGITS)]
     upright = np.stack(images).astype(np.float32)
@@ -60,10 +60,3 @@ def digit_episodes(**settings: Any) -> tuple[Episodes, Episodes, Episodes]:
 def _written(upright: np.ndarray, differences: range, drawers: slice) -> Glyphs:
     first, second = upright[:, drawers], np.rot90(upright[:, drawers], axes=(2, 3))
     return np.concatenate([(first + np.roll(second, -difference, axis=0)) / 2 for difference in differences])
-
-
-def _sklearn_datasets() -> Any:
-    try:
-        return importlib.import_module("sklearn.datasets")
-    except ImportError as error:
-        raise ImportError("The digits need scikit-learn: pip install 'mutatis[studies]'") from error

@@ -1,7 +1,5 @@
 """Omniglot: handwritten characters of many alphabets, each drawn once by twenty people."""
 
-import hashlib
-import importlib
 import io
 import os
 import re
@@ -11,9 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from mutatis._data_files import DOCS, DataFolder, damaged, optional
 
 TRAIN_ALPHABETS = ("Balinese", "Japanese_(katakana)", "Korean", "Latin")
 VALIDATION_ALPHABETS = ("Early_Aramaic", "Tagalog")
@@ -31,7 +30,6 @@ _FORM = (
     f"an official zip of Omniglot: alphabet/characterNN/NNNN_DD.png, {_DRAWERS} drawers DD for each character, "
     f"images of {_SIDE}x{_SIDE} pixels"
 )
-_DOCS = "Its official source is described in docs/data.md."
 
 _Character = tuple[str, str]  # alphabet, character
 
@@ -91,8 +89,10 @@ class Characters:
         return self.of(train), self.of(validation), self.of(test)
 
 
-def omniglot(data_dir: str | os.PathLike) -> Characters:
+def omniglot(data_dir: str | os.PathLike | None = None) -> Characters:
     """All characters of the official zips found in `data_dir/omniglot/`, or in `data_dir` itself.
+
+    - `data_dir`: if `None`, the environment variable `MUTATIS_DATA` names it.
 
     Reads whichever of `images_background.zip` (964 characters), `images_background_small1.zip`,
     `images_background_small2.zip` (242 different ones together) and `images_evaluation.zip` (659) are there. An
@@ -104,20 +104,17 @@ def omniglot(data_dir: str | os.PathLike) -> Characters:
     Source: B. Lake, R. Salakhutdinov and J. Tenenbaum, Human-level concept learning through probabilistic program
     induction (Science, 2015).
     """
-    root = Path(data_dir).expanduser()
+    folder = DataFolder(data_dir)
     characters: dict[_Character, np.ndarray] = {}
     origin: dict[str, Path] = {}
-    checksums: dict[str, str] = {}
-    for path in _found(root):
-        content = path.read_bytes()
-        checksums[path.relative_to(root).as_posix()] = hashlib.sha256(content).hexdigest()
-        read = _read(path, content)
+    for path in _found(folder.root):
+        read = _read(path, folder.read(path))
         for alphabet in {alphabet for alphabet, _ in read}:
             _check_same(alphabet, characters, read, origin.setdefault(alphabet, path), path)
         characters |= read
     keys = sorted(characters)
     alphabets, names = zip(*keys, strict=True)
-    return Characters(np.stack([characters[key] for key in keys]), alphabets, names, checksums)
+    return Characters(np.stack([characters[key] for key in keys]), alphabets, names, folder.checksums)
 
 
 def _found(root: Path) -> list[Path]:
@@ -128,7 +125,7 @@ def _found(root: Path) -> list[Path]:
     raise FileNotFoundError(
         f"no zip of Omniglot under data_dir={str(root)!r}. Looked for:\n"
         + "".join(f"  {path}\n" for paths in tried.values() for path in paths)
-        + f"Put at least one of them, {_FORM}, into the folder omniglot. {_DOCS}"
+        + f"Put at least one of them, {_FORM}, into the folder omniglot. {DOCS}"
     )
 
 
@@ -142,23 +139,23 @@ def _read(path: Path, content: bytes) -> dict[_Character, np.ndarray]:
                     key = match["alphabet"], match["name"]
                     drawings[key][int(match["drawer"])] = _ink(path, member, archive.read(member))
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise _damaged(path, f"it does not unpack ({error}).") from error
+        raise damaged(path, _FORM, f"it does not unpack ({error}).") from error
     if not drawings:
-        raise _damaged(path, "it holds no image of a character.")
+        raise damaged(path, _FORM, "it holds no image of a character.")
     for (alphabet, name), drawn in drawings.items():
         if sorted(drawn) != list(range(1, _DRAWERS + 1)):
-            raise _damaged(path, f"{alphabet}/{name} has {len(drawn)} drawings, by the drawers {sorted(drawn)}.")
+            raise damaged(path, _FORM, f"{alphabet}/{name} has {len(drawn)} drawings, by the drawers {sorted(drawn)}.")
     return {key: np.stack([drawn[drawer] for drawer in sorted(drawn)]) for key, drawn in drawings.items()}
 
 
 def _ink(path: Path, member: str, content: bytes) -> np.ndarray:
-    pillow = _pillow()
+    pillow = optional("PIL.Image")
     try:
         pixels = np.asarray(pillow.open(io.BytesIO(content)).convert("L"))
     except (OSError, SyntaxError, ValueError) as error:  # all of which Pillow raises for broken files
-        raise _damaged(path, f"{member} is no image ({error}).") from error
+        raise damaged(path, _FORM, f"{member} is no image ({error}).") from error
     if pixels.shape != (_SIDE, _SIDE):
-        raise _damaged(path, f"{member} has {pixels.shape[0]}x{pixels.shape[1]} pixels.")
+        raise damaged(path, _FORM, f"{member} has {pixels.shape[0]}x{pixels.shape[1]} pixels.")
     return (pixels < 128).astype(np.uint8)
 
 
@@ -167,17 +164,6 @@ def _check_same(alphabet: str, before: dict, read: dict, first: Path, path: Path
         return
     mine, theirs = ({key: drawn for key, drawn in part.items() if key[0] == alphabet} for part in (before, read))
     if mine.keys() != theirs.keys() or any((mine[key] != theirs[key]).any() for key in mine):
-        raise _damaged(
-            path, f"its {alphabet} differs from that of {first.name}, though both should hold the same drawings."
+        raise damaged(
+            path, _FORM, f"its {alphabet} differs from that of {first.name}, though both should hold the same drawings."
         )
-
-
-def _damaged(path: Path, why: str) -> ValueError:
-    return ValueError(f"{path} is damaged or is another file: {why} It should be {_FORM}. Fetch it again. {_DOCS}")
-
-
-def _pillow() -> Any:
-    try:
-        return importlib.import_module("PIL.Image")
-    except ImportError as error:
-        raise ImportError("This reader needs pillow: pip install 'mutatis[studies]'") from error

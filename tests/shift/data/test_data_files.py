@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from mutatis.shift.data._files import DataFolder, optional, read_idx
+from mutatis._data_files import DataFolder, optional, read_idx
 
 VALUES = np.arange(2 * 3 * 4, dtype=">i4").reshape(2, 3, 4)
 CONTENT = bytes([0, 0, 0x0C, 3]) + struct.pack(">3I", 2, 3, 4) + VALUES.tobytes()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import rotate
 
+from mutatis._data_files import DataFolder
 from mutatis.shift.data import mnist_by_writer, rotated_mnist, writer_series
-from mutatis.shift.data._files import DataFolder
 from mutatis.shift.data._mnist import read_mnist, read_writers
 from mutatis.shift.data._rotated_mnist import ANGLES, rotation_map
 

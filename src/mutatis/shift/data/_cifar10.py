@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mutatis.shift.data._files import DataFolder, damaged
+from mutatis._data_files import DataFolder, damaged
 
 BATCH_SIZE = 10_000
 _RECORD = 1 + 3 * 32 * 32

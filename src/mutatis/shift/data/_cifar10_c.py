@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from mutatis._data_files import DataFolder
 from mutatis.shift._groups import GroupedData, Groups
 from mutatis.shift.data._cifar10 import (
     BATCH_SIZE,
@@ -24,7 +25,6 @@ from mutatis.shift.data._corrupted import (
     draws,
     stacked,
 )
-from mutatis.shift.data._files import DataFolder
 
 _VALIDATION_SHARE = 10
 _HELD_OUT_SHARE = 5

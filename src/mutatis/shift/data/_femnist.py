@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mutatis._data_files import DOCS, DataFolder, damaged
 from mutatis.shift._groups import GroupedData, Groups
-from mutatis.shift.data._files import DOCS, DataFolder, damaged
 
 _FOLDERS = ("femnist", "FEMNIST")
 _WHAT = (

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mutatis.shift.data._files import DataFolder, read_idx
+from mutatis._data_files import DataFolder, read_idx
 
 _MNIST_FOLDERS = ("mnist", "MNIST/raw", "MNIST")
 _QMNIST_FOLDERS = ("qmnist", "QMNIST/raw", "QMNIST")

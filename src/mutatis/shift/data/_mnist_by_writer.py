@@ -5,8 +5,8 @@ import re
 
 import numpy as np
 
+from mutatis._data_files import DataFolder
 from mutatis.shift._groups import GroupedData, Groups
-from mutatis.shift.data._files import DataFolder
 from mutatis.shift.data._mnist import read_mnist, read_writers
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mutatis._data_files import optional
 from mutatis.shift._groups import GroupedData, Groups
-from mutatis.shift.data._files import optional
 
 
 def rotated_digits(

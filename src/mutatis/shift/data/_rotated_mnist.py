@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 
+from mutatis._data_files import DataFolder, optional
 from mutatis.shift._groups import GroupedData, Groups
-from mutatis.shift.data._files import DataFolder, optional
 from mutatis.shift.data._mnist import read_mnist
 
 ANGLES = tuple(range(0, 140, 10))

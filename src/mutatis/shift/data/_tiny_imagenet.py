@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mutatis._data_files import DOCS, DataFolder, damaged, optional
 from mutatis.shift.data._corrupted import Condition, name_of
-from mutatis.shift.data._files import DOCS, DataFolder, damaged, optional
 
 SIZE = 64
 CLASSES = 200

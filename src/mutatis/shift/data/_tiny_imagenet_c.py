@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from mutatis._data_files import DataFolder
 from mutatis.shift._groups import GroupedData, Groups
 from mutatis.shift.data._corrupted import (
     IMAGENET_MEAN,
@@ -18,7 +19,6 @@ from mutatis.shift.data._corrupted import (
     name_of,
     stacked,
 )
-from mutatis.shift.data._files import DataFolder
 from mutatis.shift.data._tiny_imagenet import (
     SIZE,
     Listing,

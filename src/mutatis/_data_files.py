@@ -1,4 +1,4 @@
-"""Finding, reading and checking the files of a data set."""
+"""Finding, reading and checking the files of a data set, for the readers of every domain."""
 
 import gzip
 import hashlib
