@@ -81,3 +81,5 @@ def test_unknown_names_are_refused_with_those_there_are():
         Digits(methods=("ARM",))
     with pytest.raises(ValueError, match="at_test has no 'SAR'; there are: BN adaptation"):
         Digits(at_test=("SAR",))
+    with pytest.raises(ValueError, match="source_steps is -1; pass a number of steps, or 0"):
+        Digits(source_steps=-1)

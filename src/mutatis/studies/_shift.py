@@ -197,6 +197,10 @@ class ShiftStudy(Study):
         unknown = [name for name in self.at_test if name not in known]
         if unknown:
             raise ValueError(f"at_test has no {', '.join(map(repr, unknown))}; there are: {', '.join(known)}.")
+        if self.source_steps < 0:
+            raise ValueError(
+                f"source_steps is {self.source_steps}; pass a number of steps, or 0 for the moving average."
+            )
 
     @abc.abstractmethod
     def data(self, seed: int) -> GroupedData:
