@@ -54,15 +54,23 @@ def test_without_adaptation_the_threshold_is_zero(groups):
     np.testing.assert_array_equal(predict_source(LEARNER, groups), groups.groups)
 
 
-def test_batches_are_near_equal_and_predicted_from_themselves(groups):
+def test_batches_have_the_size_asked_for_and_are_predicted_from_themselves(groups):
     predicted = predict_batches(LEARNER, groups, 20, seed=3)
-    rng = np.random.default_rng(3)  # the documented order: groups in turn, shuffled, cut into near-equal parts
+    rng = np.random.default_rng(3)  # the documented order: groups in turn, shuffled, cut; the last one reaches back
     for members in groups.members:
-        parts = np.array_split(rng.permutation(members), -(-len(members) // 20))
-        assert {len(part) for part in parts} <= {13, 14, 15, 16}
-        for part in parts:
+        order = rng.permutation(members)
+        expected = {}
+        for stop in [*range(20, len(order), 20), len(order)]:
+            part = order[stop - 20 : stop]
             x = groups.inputs[part, 0]
-            np.testing.assert_array_equal(predicted[part], x > x.mean())
+            expected |= dict(zip(part.tolist(), x > x.mean(), strict=True))
+        assert len(expected) == len(members)
+        np.testing.assert_array_equal(predicted[members], [expected[row] for row in members.tolist()])
+
+
+def test_a_group_smaller_than_the_support_is_one_batch(groups):
+    few = groups.take(np.arange(7))
+    np.testing.assert_array_equal(predict_batches(LEARNER, few, 20), few.inputs[:, 0] > few.inputs.mean())
 
 
 def test_one_row_is_a_context(groups):

@@ -26,15 +26,16 @@ def predict_batches(
     std: Sequence[float] = (1.0,),
     seed: int = 0,
 ) -> np.ndarray:
-    """Predicted class of every row: *adapt, then predict* on batches of at most `support` rows of one group.
+    """Predicted class of every row: *adapt, then predict* on batches of `support` rows of one group.
 
-    Each group is shuffled (by `seed`) and cut into near-equal batches: 21 rows at a support of 20 become 11 and 10, not
-    20 and 1, for a remainder of one row is no context. The learner adapts to a batch's inputs and predicts the
-    same batch; batches never see each other.
+    Each group is shuffled (by `seed`) and cut into batches. Where it does not divide, the last batch reaches back to
+    rows of the one before, so that every context has the size that is asked for; their last prediction counts. Groups
+    with fewer rows are one batch. The learner adapts to a batch's inputs and predicts the same batch; nothing is kept
+    from one to the next.
     """
     if support < 1:
         raise ValueError(f"support is {support}; adapt to at least one row.")
-    return _predict(learner, groups, _near_equal_batches(groups, support, seed), _adapt_and_predict, mean, std)
+    return _predict(learner, groups, _batches(groups, support, seed), _adapt_and_predict, mean, std)
 
 
 def predict_source(
@@ -73,12 +74,13 @@ def predict_stream(
     return _predict(learner, groups, streams, _follow_stream, mean, std)
 
 
-def _near_equal_batches(groups: Groups, support: int, seed: int) -> list[np.ndarray]:
+def _batches(groups: Groups, support: int, seed: int) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     batches = []
     for members in groups.members:
-        if len(members):
-            batches += np.array_split(rng.permutation(members), -(-len(members) // support))
+        rows = rng.permutation(members)
+        last = max(len(rows) - support, 0)
+        batches += [rows[min(start, last) :][:support] for start in range(0, len(rows), support)]
     return batches
 
 
