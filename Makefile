@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: install demo test check docs study-rotated-mnist study-mnist-by-writer study-cifar-10-c clean
+.PHONY: install demo test check docs study-rotated-mnist study-mnist-by-writer study-cifar-10-c study-symmetry study-symmetry-omniglot clean
 
 install: $(STAMP)
 
@@ -14,7 +15,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/mutatis run digits
+	$(BIN)/mutatis run digits --out $(DEMO)/digits
+	$(BIN)/mutatis run symmetry-1d --ranks 1 --steps 1000 --seeds 3 --out $(DEMO)/symmetry \
+		--methods MSR 'MSR, ridge' MAML-FC MAML-Conv 'random U'
+	$(BIN)/mutatis report $(DEMO)/digits $(DEMO)/symmetry --out $(DEMO)/report.html
 
 test: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 15
@@ -36,6 +40,15 @@ study-mnist-by-writer: $(STAMP)
 
 study-cifar-10-c: $(STAMP)
 	$(BIN)/mutatis run cifar-10-c --data-dir $(DATA) --out runs/cifar-10-c
+
+# Learned symmetries, from nothing but a key: half an hour on two cores.
+study-symmetry: $(STAMP)
+	$(BIN)/mutatis run symmetry-1d --out runs/symmetry-1d
+	$(BIN)/mutatis run symmetry-scarce --out runs/symmetry-scarce
+	$(BIN)/mutatis run symmetry-2d --out runs/symmetry-2d
+
+study-symmetry-omniglot: $(STAMP)
+	$(BIN)/mutatis run symmetry-omniglot --data-dir $(DATA) --out runs/symmetry-omniglot
 
 clean:
 	rm -rf $(VENV) runs docs/_build

@@ -1,25 +1,48 @@
-"""The table of results as text, for pages and papers."""
+"""The tables of results as text, for pages and papers."""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from mutatis.shift._metrics import Interval, Summary
-from mutatis.studies._results import read_results
+from mutatis.studies._results import Results, read_results
+from mutatis.studies._symmetry_table import cell_text, reference_rows
+from mutatis.studies._symmetry_view import OVERLAP, RISK, SymmetryView
 from mutatis.studies._view import ADAPTED, View
 
 SHOWN = ("average", "worst group", "worst tenth")
 
 
 def markdown_table(directories: Sequence[Path]) -> str:
-    """Markdown tables of the runs in these directories, one for each study.
+    """Markdown tables of the runs in these directories, one after the other.
 
-    A row is a method at the study's support; the last columns give its average at every other support that was judged.
-    Percent, mean and half the 95 % interval over seeds; best, and not distinguishable from it, in bold.
+    Of accuracies one table for each study: a row is a method at the study's support; the last columns give its average
+    at every other support that was judged. Percent. Of learned symmetries two: risk and overlap, methods against
+    problems. Mean and half the 95 % interval over seeds; best, and not distinguishable from it, in bold.
 
     **Raises:** `FileNotFoundError` or `ValueError`, naming the file, if a directory holds no readable run.
     """
-    return "\n\n".join(_table(View(study, {})) for study in read_results([Path(one) for one in directories]))
+    studies = read_results([Path(one) for one in directories])
+    return "\n\n".join(table for study in studies for table in _tables(study))
+
+
+def _tables(study: Results) -> list[str]:
+    view, symmetries = View(study, {}), SymmetryView(study, {})
+    tables = [_symmetry_table(symmetries, metric) for metric in (RISK, OVERLAP) if symmetries.methods(metric)]
+    return tables if tables and not view.entries else [_table(view), *tables]
+
+
+def _symmetry_table(view: SymmetryView, metric: str) -> str:
+    lines = [_line([metric, *view.problems]), _line(["---"] * (1 + len(view.problems)))]
+    for method in view.methods(metric):
+        cells = [
+            _spread(*cell_text(view, metric, problem, method), bold=method in view.best(metric, problem))
+            for problem in view.problems
+        ]
+        lines.append(_line([method, *cells]))
+    if metric == RISK:
+        lines += [_line([name, *texts]) for name, texts in reference_rows(view)]
+    return "\n".join(lines)
 
 
 def _table(view: View) -> str:
@@ -41,9 +64,15 @@ def _at(view: View, method: str, size: int) -> str:
 
 def _cell(interval: Interval, *, bold: bool = False) -> str:
     mean = f"{100 * interval.mean:.1f}" if math.isfinite(interval.mean) else "—"
+    half = f"{100 * interval.half_width:.1f}" if math.isfinite(interval.half_width) else ""
+    return _spread(mean, half, bold=bold)
+
+
+def _spread(mean: str, half: str, *, bold: bool) -> str:
     mean = f"**{mean}**" if bold else mean
-    return f"{mean} ± {100 * interval.half_width:.1f}" if math.isfinite(interval.half_width) else mean
+    return f"{mean} ± {half}" if half else mean
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    # An upright stroke in a name would end the cell.
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"

@@ -3,7 +3,7 @@
 for (const table of document.querySelectorAll("table.summary")) {
   const body = table.tBodies[0];
   table.querySelectorAll("thead th").forEach((head, column) => {
-    let up = head.dataset.sort === "text";
+    let up = head.dataset.sort !== "number";  // numbers are high first, unless marked "low"
     head.classList.add("sortable");
     head.tabIndex = 0;
     const sort = () => {
@@ -16,7 +16,7 @@ for (const table of document.querySelectorAll("table.summary")) {
         const cell = block[0].cells[column];
         if (head.dataset.sort === "text") return cell.textContent.trim();
         const value = parseFloat(cell.dataset.value);
-        return Number.isNaN(value) ? -1 : value;
+        return Number.isNaN(value) ? (head.dataset.sort === "low" ? Infinity : -1) : value;
       };
       blocks.sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0) * (up ? 1 : -1));
       blocks.flat().forEach((row) => body.append(row));

@@ -9,6 +9,7 @@ from mutatis.shift import data as readers
 from mutatis.shift._groups import GroupedData
 from mutatis.studies._shift import ShiftStudy
 from mutatis.studies._study import Study
+from mutatis.studies._symmetry_recipes import Symmetry1d, Symmetry2d, SymmetryScarce
 
 # Reading costs seconds and the seeds of a method run in one process: each data set is read once there.
 _read = functools.lru_cache(maxsize=2)(lambda reader, **settings: reader(**settings))
@@ -29,10 +30,14 @@ class Digits(ShiftStudy):
     context_channels: int = 4
     hidden: int = 64
     kernel_size: int = 3
+    division: int = 0
+    """Seed of the division into images to learn from, to choose by and to be judged on. It is the same for all seeds, as
+    that of a benchmark is, so that intervals speak of training and not of which 500 images were drawn."""
 
     def data(self, seed: int) -> GroupedData:
         """Scikit-learn's digits, turned."""
-        return _read(readers.rotated_digits, seed=seed)
+        del seed
+        return _read(readers.rotated_digits, seed=self.division)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +171,8 @@ class Arrays(ShiftStudy):
         return _read(readers.from_npz, path=self.file, seed=seed)
 
 
-STUDIES: dict[str, type[Study]] = {
-    study.name: study for study in (Digits, RotatedMnist, MnistByWriter, Femnist, Cifar10C, TinyImagenetC, Arrays)
-}
+SHIFT_STUDIES = (Digits, RotatedMnist, MnistByWriter, Femnist, Cifar10C, TinyImagenetC, Arrays)
+SYMMETRY_STUDIES = (Symmetry1d, Symmetry2d, SymmetryScarce)
+
+STUDIES: dict[str, type[Study]] = {study.name: study for study in (*SHIFT_STUDIES, *SYMMETRY_STUDIES)}
 """Every study by the name it is run by."""

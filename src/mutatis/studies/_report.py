@@ -13,6 +13,8 @@ from mutatis.studies._markup import Markup, element, join, raw, section
 from mutatis.studies._pictures import picture_section
 from mutatis.studies._results import INCIDENTAL, Results, read_results
 from mutatis.studies._store import write_whole
+from mutatis.studies._symmetry_page import findings, symmetry_sections, what_was_judged
+from mutatis.studies._symmetry_view import SymmetryView
 from mutatis.studies._table import summary_table
 from mutatis.studies._training_curves import training_curves
 from mutatis.studies._view import UNADAPTED, View, number
@@ -71,12 +73,15 @@ def _styles(studies: Sequence[Results]) -> dict[str, Style]:
 def _study(view: View, anchor: str) -> Markup:
     results = view.results
     config = results.configs[0]
-    parts: list[Markup | None] = [_header(view, config)]
+    symmetries = SymmetryView(results, view.styles)
+    parts: list[Markup | None] = [_header(view, symmetries, config)]
     if view.entries:
         trade = tradeoff(view)
         finding = section("Worst group against average", trade, note=_trade_note(view)) if trade else None
         parts += [summary_table(view), finding, support_curves(view), group_bars(view), training_curves(view)]
-    else:
+    if symmetries.problems:
+        parts += symmetry_sections(symmetries, anchor)
+    if not view.entries and not symmetries.problems:
         metrics = sorted({row["metric"] for row in results.rows})
         said = f"The results are of {', '.join(metrics)}." if metrics else "There are no results yet."
         parts += [section("Summary", note=f"No accuracies to show. {said}"), training_curves(view)]
@@ -85,20 +90,21 @@ def _study(view: View, anchor: str) -> Markup:
     return element("article", parts, id=anchor)
 
 
-def _header(view: View, config: Mapping[str, Any]) -> Markup:
+def _header(view: View, symmetries: SymmetryView, config: Mapping[str, Any]) -> Markup:
     notes = [element("p", note, class_="warning") for note in view.results.notes]
     finding = _finding(view)
     return element(
         "header",
         element("p", "mutatis · study", class_="kicker"),
         element("h2", view.results.study),
-        element("p", _what(view, config), class_="lead"),
+        element("p", _what(view, symmetries, config), class_="lead"),
         element("p", finding, class_="finding") if finding else None,
+        findings(symmetries),
         notes,
     )
 
 
-def _what(view: View, config: Mapping[str, Any]) -> str:
+def _what(view: View, symmetries: SymmetryView, config: Mapping[str, Any]) -> str:
     """One sentence on what was run, after the study's own summary and the data's."""
     said = [str(config.get(key, "")).strip() for key in ("summary", "description")]
     if view.entries:
@@ -107,6 +113,8 @@ def _what(view: View, config: Mapping[str, Any]) -> str:
             f"{_count(len(view.entries), 'method')}, {_count(view.seeds, 'seed')}, judged on "
             f"{_count(len(view.groups), f'{view.split} group')} with {_count(examples, 'example')}."
         )
+    if symmetries.problems:
+        said.append(what_was_judged(symmetries))
     return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in said if text)
 
 
@@ -177,8 +185,13 @@ def _pairs(title: str, values: Mapping[str, Any], *, opened: bool = False) -> Ma
 
 def _plain(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(entry, str | int | float) for entry in value):
-        return ", ".join(map(str, value))
+        return _listed(list(map(str, value)))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    """Names one after the other, told apart even where they hold commas."""
+    return ("; " if any("," in text for text in texts) else ", ").join(texts)
 
 
 def _citations(results: Results) -> Markup | None:
@@ -193,7 +206,7 @@ def _citations(results: Results) -> Markup | None:
         if entry.strip():
             names.setdefault(entry.strip(), []).append(name)
     entries = [
-        element("details", element("summary", ", ".join(who)), element("pre", element("code", entry)))
+        element("details", element("summary", _listed(who)), element("pre", element("code", entry)))
         for entry, who in names.items()
     ]
     return section("Please cite", join(entries))

@@ -7,34 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from mutatis.studies._galleries import Gallery, WeightGallery, read_gallery
 from mutatis.studies._store import read_json, read_lines
 from mutatis.studies._study import Job
 
 # Settings that change where or how often something is run, never what one job gives.
 INCIDENTAL = frozenset({"seeds", "methods", "data_dir", "out", "workers", "threads"})
-IDENTITY = ("method", "seed", "split", "group", "metric", "support", "order")
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Images of some groups and what one method says of them.
-
-    - `images`: `(groups, k, height, width, channels)`, `uint8`, one or three channels.
-    - `targets`, `before`, `after`: `(groups, k)` class ids: the truth, and the predictions without and with
-      adaptation; `before` is `None` where a method has no such prediction, or none that differs.
-    - `group_names`, `class_names`: the latter by class id, and empty if the ids say it all.
-    """
-
-    method: str
-    seed: int
-    images: np.ndarray
-    targets: np.ndarray
-    before: np.ndarray | None
-    after: np.ndarray
-    group_names: tuple[str, ...]
-    class_names: tuple[str, ...]
+IDENTITY = ("method", "seed", "split", "group", "metric", "support", "order", "candidate")
 
 
 @dataclass(frozen=True)
@@ -47,6 +26,7 @@ class Results:
     curves: tuple[Mapping[str, Any], ...]
     galleries: tuple[Gallery, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    weights: tuple[WeightGallery, ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -86,7 +66,7 @@ def _read_run(directory: Path) -> Results:
         if method in {gallery.method for gallery in galleries} or not path.exists():
             continue
         try:
-            galleries.append(_read_gallery(path, method, seed))
+            galleries.append(read_gallery(path, method, seed))
         except (ValueError, OSError, zipfile.BadZipFile) as error:
             notes.append(f"The pictures of {method}, seed {seed}, are not shown: {error}.")
     jobs = [(job["method"], job["seed"]) for job in config.get("jobs", [])]
@@ -96,7 +76,15 @@ def _read_run(directory: Path) -> Results:
     order = {name: place for place, name in enumerate(dict.fromkeys(method for method, _ in jobs))}
     galleries.sort(key=lambda gallery: order.get(gallery.method, len(order)))
     curves = [_widen(line) for line in read_lines(directory / "metrics.jsonl")]
-    return Results(config["study"], (config,), tuple(rows), tuple(curves), tuple(galleries), tuple(notes))
+    return Results(
+        config["study"],
+        (config,),
+        tuple(rows),
+        tuple(curves),
+        tuple(gallery for gallery in galleries if isinstance(gallery, Gallery)),
+        tuple(notes),
+        tuple(gallery for gallery in galleries if isinstance(gallery, WeightGallery)),
+    )
 
 
 def _widen(line: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -106,36 +94,6 @@ def _widen(line: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: line[key] for key in ("method", "seed", "step")} | {line["name"]: line["value"]}
 
 
-def _read_gallery(path: Path, method: str, seed: int) -> Gallery:
-    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    missing = [name for name in ("images", "targets", "after") if name not in arrays]
-    if missing:
-        raise ValueError(f"gallery.npz lacks {', '.join(missing)}")
-    images = arrays["images"]
-    if images.ndim != 5 or images.shape[-1] not in (1, 3) or images.dtype != np.uint8:
-        raise ValueError(
-            f"images has shape {images.shape} and type {images.dtype}, not (groups, k, H, W, 1 or 3) uint8"
-        )
-    for name in ("targets", "before", "after"):
-        if name in arrays and arrays[name].shape != images.shape[:2]:
-            raise ValueError(f"{name} has shape {arrays[name].shape}, images {images.shape[:2]}")
-    names = arrays.get("group_names", np.array([f"group {g}" for g in range(len(images))]))
-    if len(names) != len(images):
-        raise ValueError(f"group_names has {len(names)} names for {len(images)} groups")
-    before = arrays.get("before")
-    return Gallery(
-        method=method,
-        seed=seed,
-        images=images,
-        targets=arrays["targets"],
-        before=None if before is None or np.array_equal(before, arrays["after"]) else before,
-        after=arrays["after"],
-        group_names=tuple(map(str, names)),
-        class_names=tuple(map(str, arrays.get("class_names", ()))),
-    )
-
-
 def _merge(runs: Sequence[Results]) -> Results:
     if len(runs) == 1:
         return runs[0]
@@ -143,6 +101,7 @@ def _merge(runs: Sequence[Results]) -> Results:
     rows = {_identity(row): row for run in runs for row in run.rows}
     order = {name: place for place, name in enumerate(dict.fromkeys(m for run in runs for m in run.methods))}
     galleries = {gallery.method: gallery for run in reversed(runs) for gallery in run.galleries}
+    weights = {gallery.method: gallery for run in reversed(runs) for gallery in run.weights}
     curves = {(c["method"], c["seed"], c["step"]): c for run in runs for c in run.curves}
     return Results(
         runs[0].study,
@@ -151,6 +110,7 @@ def _merge(runs: Sequence[Results]) -> Results:
         tuple(curves.values()),
         tuple(galleries[name] for name in order if name in galleries),
         tuple(note for run in runs for note in run.notes),
+        tuple(weights[name] for name in order if name in weights),
     )
 
 
@@ -175,8 +135,9 @@ def _rename(run: Results, suffix: str) -> Results:
         rows=tuple({**row, "method": row["method"] + suffix} for row in run.rows),
         curves=tuple({**line, "method": line["method"] + suffix} for line in run.curves),
         galleries=tuple(dataclasses.replace(g, method=g.method + suffix) for g in run.galleries),
+        weights=tuple(dataclasses.replace(g, method=g.method + suffix) for g in run.weights),
     )
 
 
 def _identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in IDENTITY)
+    return tuple(row.get(name) for name in IDENTITY)

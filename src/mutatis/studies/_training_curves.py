@@ -1,31 +1,27 @@
 """The training curves of the report: loss and validation metrics against steps."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mutatis.studies._charts import Series, legend, line_chart, linear_axis, log_axis
+from mutatis.studies._charts import Series, Style, legend, line_chart, linear_axis, log_axis
 from mutatis.studies._markup import Markup, element, section
+from mutatis.studies._results import Results
 from mutatis.studies._view import View
 
 CURVE_POINTS = 100
+MOST_CHARTS = 4
 
 
 def training_curves(view: View) -> Markup | None:
     """The loss, and what was measured on the validation groups, while training."""
-    lines = [line for line in view.results.curves if line["method"] in view.styles]
-    entries = dict.fromkeys(key for line in lines for key in line if key not in ("method", "seed", "step"))
-    charts = []
-    for name in list(entries)[:4]:
-        points = [line for line in lines if isinstance(line.get(name), int | float)]
-        series = [s for method in view.results.methods if (s := _training_series(view, method, name, points))]
-        if series and max(len(one.x) for one in series) > 1:
-            charts.append(_training_chart(series, name))
+    charts = training_charts(view.results, view.styles)
     if not charts:
         return None
-    names = [m for m in view.results.methods if any(line["method"] == m for line in lines)]
+    curves = [line for line in view.results.curves if line["method"] in view.styles]
+    names = [m for m in view.results.methods if any(line["method"] == m for line in curves)]
     bands = " Bands reach from the lowest to the highest seed." if view.seeds > 1 else ""
     note = (
         f"Mean over seeds.{bands} The loss is that of the training tasks; the others are measured on the "
@@ -37,9 +33,31 @@ def training_curves(view: View) -> Markup | None:
     return section("Training", figure, note=note)
 
 
-def _training_series(view: View, method: str, name: str, lines: Iterable[Mapping[str, Any]]) -> Series | None:
+def training_charts(results: Results, styles: Mapping[str, Style], *, leave_out: Container[str] = ()) -> list[Markup]:
+    """A chart for each of the first entries of the lines that are curves."""
+    lines = [line for line in results.curves if line["method"] in styles]
+    entries = dict.fromkeys(key for line in lines for key in line if key not in ("method", "seed", "step"))
+    charts = []
+    for name in [name for name in entries if name not in leave_out][:MOST_CHARTS]:
+        each = [training_series(styles[method], method, name, lines) for method in results.methods]
+        series = [one for one in each if one is not None]
+        if is_curve(series):
+            charts.append(_training_chart(series, name))
+    return charts
+
+
+def is_curve(series: Sequence[Series]) -> bool:
+    """Whether there is a line to draw, and not only points."""
+    return max((len(one.x) for one in series), default=0) > 1
+
+
+def training_series(style: Style, method: str, name: str, lines: Iterable[Mapping[str, Any]]) -> Series | None:
     """The curve of one method in bins of steps, each seed averaged within a bin first."""
-    mine = [(line["step"], line["seed"], float(line[name])) for line in lines if line["method"] == method]
+    mine = [
+        (line["step"], line["seed"], float(line[name]))
+        for line in lines
+        if line["method"] == method and isinstance(line.get(name), int | float)
+    ]
     if not mine:
         return None
     steps = sorted({step for step, _, _ in mine})
@@ -53,7 +71,7 @@ def _training_series(view: View, method: str, name: str, lines: Iterable[Mapping
     middles = [float(np.mean([step for step in steps if bin_of[step] == place])) for place in places]
     several = len({seed for _, seed, _ in mine}) > 1
     lows, highs = ([min(e) for e in each], [max(e) for e in each]) if several else ((), ())
-    return Series(method, view.styles[method], middles, [float(np.mean(e)) for e in each], lows, highs)
+    return Series(method, style, middles, [float(np.mean(e)) for e in each], lows, highs)
 
 
 def _training_chart(series: list[Series], name: str) -> Markup:
