@@ -28,3 +28,7 @@ from ._study import Outcome as Outcome
 from ._study import Schedule as Schedule
 from ._study import Study as Study
 from ._study import Trainer as Trainer
+from ._symmetry import SymmetryStudy as SymmetryStudy
+from ._symmetry_recipes import Symmetry1d as Symmetry1d
+from ._symmetry_recipes import Symmetry2d as Symmetry2d
+from ._symmetry_recipes import SymmetryScarce as SymmetryScarce

@@ -31,8 +31,8 @@ class Digits(ShiftStudy):
     hidden: int = 64
     kernel_size: int = 3
     division: int = 0
-    """Seed of the division into images to learn from, to choose by and to be judged on. It is the same for all seeds, as
-    that of a benchmark is, so that intervals speak of training and not of which 500 images were drawn."""
+    """Seed of the division into images to learn from, to choose by and to be judged on. The same for all seeds, as that
+    of a benchmark is, so that intervals speak of training and not of which 500 images were drawn."""
 
     def data(self, seed: int) -> GroupedData:
         """Scikit-learn's digits, turned."""

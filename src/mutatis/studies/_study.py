@@ -46,10 +46,14 @@ the seeds of a method come to the same process.
   steps since the previous line), and at evaluations the trainer's own entries. No clocks: a resumed run
   writes the same bytes.
 - `results.json`: a list of rows: `method`, `seed`, `split`, `group`, `n`, `metric`, `value`, `support`,
-  `order`, `selection` (the last and the first two are filled in by the machinery).
+  `order`, `selection` (the last and the first two are filled in by the machinery). A study of known symmetries
+  gives `risk` rows with `floor` and `signal`, `overlap` and `effective dimension` rows whose `n` is the true
+  dimension, and `discovery` rows with `candidate`, `verdict`, `p_value`, `directions` and `moved`; its metrics
+  are named `"<problem>: excess"` and `"<problem>: overlap"`.
 - `report.html`.
 - `jobs/<method>/seed-<n>/`: the same `metrics.jsonl` and `results.json` of one job (without `method` and
-  `seed` in the former), `gallery.npz`, `timing.jsonl` (clocks: `step`, `steps`, `seconds`, `rate` in steps
+  `seed` in the former), `gallery.npz` (images with predictions, or `problems` and
+  `pictures_<i>`), `timing.jsonl` (clocks: `step`, `steps`, `seconds`, `rate` in steps
   per second), checkpoints. `<method>` is the method's name with characters unfit for file names replaced by
   `-`; `Job.directory` computes it.
 """

@@ -67,8 +67,8 @@ def verdict_section(view: SymmetryView) -> Markup | None:
     if not parts:
         return None
     note = (
-        "Asked of each candidate: do all weights that the learned U can make have this symmetry? Error: 0 exact, "
-        "about 1 unrelated. p: how often a random space fits as well, corrected for the number of candidates."
+        "Asked of each candidate: do the weights that the model adapts to on held-out tasks have this symmetry? Error: "
+        "0 exact, about 1 unrelated. p: how often a random space fits as well, corrected for the number of candidates."
     )
     if view.seeds > 1:
         note += " The error is the mean over the seeds of that verdict, p the largest of them."
