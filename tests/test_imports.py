@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,13 @@ def test_importing_mutatis_loads_no_domain_and_no_facade():
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     layers = {_layer(name) for name in json.loads(output)}
     assert layers <= {"core", "nn", "rules", "weightings"}
+
+
+def test_importing_studies_starts_no_backend():
+    # A worker sets its number of threads after the imports; a backend that runs already would not hear of it.
+    program = "import mutatis.studies"
+    environment = {**os.environ, "JAX_PLATFORMS": "no_such_platform"}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
 
 
 def test_no_module_draws_from_global_randomness():

@@ -6,13 +6,14 @@ it is used on new groups. Nothing here computes: the rows are put together from 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from mutatis._direction import AbstractDirection, Displacement, Unrolled
-from mutatis._rule import Learner
+from mutatis._rule import AbstractRule, Learner
 from mutatis._types import Key, Objective
 from mutatis._weighting import AbstractWeighting
 from mutatis.nn import batch_norms, norm_affine
@@ -149,22 +150,23 @@ def _federated_at_test(learner: Learner) -> Learner:
     return Learner(learner.model, NoAdaptation())
 
 
-def _with_rule(rule) -> Change:
-    return lambda learner: Learner(learner.model, rule)
+def _with_rule(rule: Callable[..., AbstractRule], *settings: Any, **named: Any) -> Change:
+    # Made when it is asked for: arrays made at import would start the backend before its threads are set.
+    return lambda learner: Learner(learner.model, rule(*settings, **named))
 
 
-def _tent(rate: float) -> Change:
-    return _with_rule(BatchMoments(GradientSteps(entropy, rate, where=norm_affine)))
+def _entropy_steps(rate: float) -> BatchMoments:
+    return BatchMoments(GradientSteps(entropy, rate, where=norm_affine))
 
 
 AT_TEST = (
     TestTime(
         "BN adaptation",
-        tuple((f"N = {rows}", _with_rule(BatchMoments(pseudo_count=float(rows)))) for rows in (0, 4, 16, 64)),
+        tuple((f"N = {rows}", _with_rule(BatchMoments, pseudo_count=float(rows))) for rows in (0, 4, 16, 64)),
     ),
-    TestTime("Tent", tuple((f"rate {rate}", _tent(rate)) for rate in (0.003, 0.03, 0.3))),
-    TestTime("T3A", tuple((f"M = {kept}", _with_rule(Prototypes(kept))) for kept in (5, 20, 100))),
-    TestTime("LAME", tuple((f"k = {near}", _with_rule(LaplacianAdjustment(neighbours=near))) for near in (1, 3, 5))),
+    TestTime("Tent", tuple((f"rate {rate}", _with_rule(_entropy_steps, rate)) for rate in (0.003, 0.03, 0.3))),
+    TestTime("T3A", tuple((f"M = {kept}", _with_rule(Prototypes, kept)) for kept in (5, 20, 100))),
+    TestTime("LAME", tuple((f"k = {near}", _with_rule(LaplacianAdjustment, neighbours=near)) for near in (1, 3, 5))),
 )
 """Methods for a model that was trained without adaptation, with the settings to choose from."""
 

@@ -1,5 +1,8 @@
 """Experiments: what to compare on which data, run in parallel, stopped and resumed, and reported."""
 
+from ._few_shot import FewShotStudy as FewShotStudy
+from ._few_shot import SymmetryGlyphs as SymmetryGlyphs
+from ._few_shot import SymmetryOmniglot as SymmetryOmniglot
 from ._loop import NonFiniteLossError as NonFiniteLossError
 from ._loop import Progress as Progress
 from ._loop import StoppedError as StoppedError
