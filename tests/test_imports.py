@@ -19,7 +19,7 @@ LEVEL |= {"symmetry": 4, "worlds": 4, "rl": 4.5, "__main__": 6, "web": 6}
 MAY_IMPORT = {
     "sklearn": ("estimators/", "shift/data/_rotated_digits.py", "symmetry/_glyphs.py"),
     "scipy": ("shift/", "symmetry/_candidates.py"),
-    "PIL": ("shift/", "studies/_pictures.py", "symmetry/_omniglot.py"),
+    "PIL": ("shift/", "studies/_pictures.py", "studies/_weight_pictures.py", "symmetry/_omniglot.py"),
     "matplotlib": ("studies/_charts.py",),
     "tyro": ("__main__.py",),
     "dask": ("studies/_parallel.py",),

@@ -19,9 +19,9 @@ BY_NAME = {model.name: model for model in MODELS}
 def risk(name, problem, tasks=300):
     learner = BY_NAME[name].build(problem, key=KEY)
     context, truth = problem.held_out(jax.random.key(1), tasks)
-    adapted = jax.jit(
-        jax.vmap(lambda context: mutatis.materialise(mutatis.adapt(learner, context, key=KEY)).weight)
-    )(context)
+    adapted = jax.jit(jax.vmap(lambda context: mutatis.materialise(mutatis.adapt(learner, context, key=KEY)).weight))(
+        context
+    )
     assert adapted.shape == truth.shape
     return float(query_risk(adapted, truth))
 
