@@ -1,0 +1,30 @@
+"""The examples whose answer is known say it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def said(example: str, *arguments: str) -> str:
+    program = [sys.executable, "-W", "error", str(EXAMPLES / example), *arguments]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("flips", ["0.5", pytest.param("0", marks=pytest.mark.slow)])
+def test_digits_have_the_symmetry_of_their_queries(flips):
+    text = said("digits_symmetry.py", flips)
+    before, after = map(float, re.search(r"(\S+) before, (\S+) after", text).groups())
+    assert after > before + 0.2, text
+    verdicts = dict(re.findall(r"^  ([\w -]+): (yes|partly|no),", text, re.MULTILINE))
+    expected = {"half turn", "upside-down flip", "left-right flip"} if flips == "0.5" else set()
+    assert len(verdicts) == 5 and {name for name, verdict in verdicts.items() if verdict == "yes"} == expected, text
+    assert {verdict for name, verdict in verdicts.items() if name not in expected} == {"no"}, text
