@@ -36,4 +36,4 @@ def accuracy(learner):
 
 print(f"right on new characters: {accuracy(learner):.2f} before, {accuracy(trained):.2f} after")
 candidates = symmetry.image_candidates(8, outputs=symmetry.best_permutation)
-print(symmetry.discover(nn.shared_weights(trained.model)[0].sharing, (16, 64), candidates, key=key, dimension=16))
+print(symmetry.discover(nn.shared_weights(trained.model)[0].sharing, (16, 64), candidates, key=key, dimension=8))

@@ -24,7 +24,8 @@ def test_digits_have_the_symmetry_of_their_queries(flips):
     text = said("digits_symmetry.py", flips)
     before, after = map(float, re.search(r"(\S+) before, (\S+) after", text).groups())
     assert after > before + 0.2, text
-    verdicts = dict(re.findall(r"^  ([\w -]+): (yes|partly|no),", text, re.MULTILINE))
+    found = re.findall(r"^  ([\w -]+): (yes|partly|no), error (\S+?),? ", text, re.MULTILINE)
     expected = {"half turn", "upside-down flip", "left-right flip"} if flips == "0.5" else set()
-    assert len(verdicts) == 5 and {name for name, verdict in verdicts.items() if verdict == "yes"} == expected, text
-    assert {verdict for name, verdict in verdicts.items() if name not in expected} == {"no"}, text
+    assert len(found) == 5 and {name for name, verdict, _ in found if verdict == "yes"} == expected, text
+    # A single direction of many may have a larger symmetry, which is then "partly" there.
+    assert min(float(error) for name, _, error in found if name not in expected) > 0.5, text

@@ -198,12 +198,12 @@ def _tuned_steps(
     tasks = problem(key)
 
     @eqx.filter_jit
-    def loss(rule):
+    def loss(rule, tasks):
         one = lambda context, query: squared_error(adapt(Learner(layer, rule), context, key=key), query)
         return jnp.mean(jax.vmap(one)(tasks.context, tasks.query))
 
     tried = [eqx.tree_at(lambda r: r.learning_rate, rule, Positive(rate)) for rate in FIRST_RATES]
-    return min(tried, key=lambda rule: float(jnp.nan_to_num(loss(rule), nan=jnp.inf)))
+    return min(tried, key=lambda rule: float(jnp.nan_to_num(loss(rule, tasks), nan=jnp.inf)))
 
 
 def _ridge(layer: Any, problem: AbstractProblem, steps: int, key: Key, *, penalty: float = 1e-3) -> Ridge:
