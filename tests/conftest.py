@@ -6,10 +6,19 @@ from pathlib import Path
 import jax
 import pytest
 
+from mutatis.studies._parallel import forget_programs
+
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 REAL_DATA = Path(os.environ.get("MUTATIS_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """The suite compiles more programs than one process can hold."""
+    yield
+    forget_programs()
 
 
 @pytest.fixture(scope="session")

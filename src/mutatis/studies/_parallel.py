@@ -9,6 +9,7 @@ Results do not depend on the executor as long as the kind of processor and the n
 """
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any, Protocol
 
 import jax
@@ -26,6 +28,22 @@ NUMERICS = (
     "jax_default_prng_impl",
     "jax_default_matmul_precision",
 )
+
+
+MOST_MAPS = 15_000
+"""Memory maps of a process at which it forgets its compiled programs; Linux allows 65,530."""
+
+
+def forget_programs() -> None:
+    """Drop all compiled programs if they hold many memory maps.
+
+    Every program holds some, and a process that runs out of them dies of a segmentation fault inside the compiler. One
+    that judges many methods on groups of many sizes does; programs that are needed again are compiled again.
+    """
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 class Future(Protocol):

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from mutatis.studies._config import claim_directory, describe_run, load_config
 from mutatis.studies._loop import Progress, StoppedError, train
-from mutatis.studies._parallel import Executor, ProcessExecutor, default_workers, with_numerics
+from mutatis.studies._parallel import Executor, ProcessExecutor, default_workers, forget_programs, with_numerics
 from mutatis.studies._progress import TIMING, ProgressLine
 from mutatis.studies._store import (
     json_line,
@@ -167,6 +167,7 @@ def run_job(study: Study, directory: Path, job: Job, stop_file: Path) -> str:
     if stop_file.exists():
         return STOPPED
     folder.mkdir(parents=True, exist_ok=True)
+    forget_programs()
     try:
         with _lock(folder, job), with_numerics(load_config(directory)["numerics"]):
             (folder / "error.txt").unlink(missing_ok=True)
