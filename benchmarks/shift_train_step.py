@@ -9,14 +9,11 @@ the whole process, compilation included. On a busy machine trust the CPU times' 
 """
 
 import argparse
-import json
 import os
-import statistics
-import subprocess
 import sys
-import time
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+from _turns import Side, first_core, in_turns, ratio, scanned, serve, why_no_torch
+
 METHODS = ("ERM", "ARM-CML", "ARM-BN", "ARM-LL")
 SIZE, CLASSES, SEED = 28, 10, 0
 # Moments pooled over the groups need them side by side; the others go faster, and smaller, one after the other.
@@ -72,15 +69,8 @@ def our_steps(arguments):
 
     tasks = SameTasks(*map(jnp.asarray, random_batch(arguments)))
     state = mutatis.outer_init(learner, mutatis.Average(), optax.adam(1e-4), num_groups=arguments.groups, key=key)
-    trained = [(learner, state)]
-
-    def take():
-        options = {"steps": arguments.steps, "objective": cross_entropy, "map_tasks": map_tasks}
-        learner, state, history = mutatis.outer_scan(*trained[0], tasks, **options)
-        trained[0] = jax.block_until_ready((learner, state))
-        return float(history.losses[-1].mean())
-
-    return take
+    options = {"steps": arguments.steps, "objective": cross_entropy, "map_tasks": map_tasks}
+    return scanned(learner, state, tasks, **options)
 
 
 def torch_steps(arguments):
@@ -96,82 +86,19 @@ def torch_steps(arguments):
     return lambda: [step(x, y) for _ in range(arguments.steps)][-1]
 
 
-def serve(arguments):
-    """Warms up, then takes steps whenever a line comes in and answers with their cost."""
-    import resource
-
-    take = our_steps(arguments) if arguments.side == "ours" else torch_steps(arguments)
-    take()
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        cpu, wall = time.process_time(), time.perf_counter()
-        loss = take()
-        answer = {
-            "cpu": (time.process_time() - cpu) / arguments.steps,
-            "wall": (time.perf_counter() - wall) / arguments.steps,
-            "loss": loss,
-            "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        }
-        print(json.dumps(answer), flush=True)
-
-
-class Side:
-    """One of the two processes."""
-
-    def __init__(self, python, side, method, arguments):
-        options = [f"--{name}={getattr(arguments, name)}" for name in ("steps", "width", "groups", "support")]
-        command = [python, os.path.abspath(__file__), "--side", side, "--method", method, *options]
-        environment = {**os.environ, **dict.fromkeys(THREADS, "1"), "JAX_PLATFORMS": "cpu"}
-        core = min(os.sched_getaffinity(0)) if arguments.core is None else arguments.core
-        self.process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-        )
-        self.answers = []
-        if self.process.stdout.readline().strip() != "ready":
-            raise SystemExit(f"the {side} side of {method} ended before its first step; its error is above.")
-
-    def ask(self):
-        self.process.stdin.write("step\n")
-        self.process.stdin.flush()
-        self.answers.append(json.loads(self.process.stdout.readline()))
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-    def median(self, name):
-        return statistics.median(answer[name] for answer in self.answers)
-
-
-def why_no_torch(python):
-    """An empty string, or why PyTorch cannot be used from this interpreter."""
-    try:
-        found = subprocess.run([python, "-c", "import torch, numpy"], capture_output=True, text=True)
-    except OSError as error:
-        return str(error)
-    return found.stderr.strip().splitlines()[-1] if found.returncode else ""
-
-
 def compare(method, arguments, with_torch):
-    sides = [Side(sys.executable, "ours", method, arguments)]
-    if with_torch:
-        sides.append(Side(arguments.torch_python, "torch", method, arguments))
-    for _ in range(arguments.rounds):
-        for side in sides:
-            side.ask()
-    for side in sides:
-        side.close()
+    pythons = {"ours": sys.executable} | ({"torch": arguments.torch_python} if with_torch else {})
+    settings = [f"--{name}={getattr(arguments, name)}" for name in ("steps", "width", "groups", "support")]
+    sides = []
+    for side, python in pythons.items():
+        command = [python, os.path.abspath(__file__), "--side", side, "--method", method, *settings]
+        sides.append(Side(f"{side}, {method}", command, first_core(arguments.core)))
+    in_turns(sides, arguments.rounds)
     ours, *other = sides
     cells = [method, f"{ours.median('cpu'):.2f}", "-", "-", f"{ours.median('wall'):.2f}", "-"]
     cells += [f"{ours.median('peak'):.0f}", "-"]
     if other:
-        ratios = [a["cpu"] / b["cpu"] for a, b in zip(ours.answers, other[0].answers, strict=True)]
-        cells[2:4] = f"{other[0].median('cpu'):.2f}", f"{statistics.median(ratios):.2f}"
+        cells[2:4] = f"{other[0].median('cpu'):.2f}", f"{ratio(ours, other[0]):.2f}"
         cells[5], cells[7] = f"{other[0].median('wall'):.2f}", f"{other[0].median('peak'):.0f}"
     return cells
 
@@ -190,7 +117,7 @@ def main():
     parser.add_argument("--method", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        serve(arguments)
+        serve({"ours": our_steps, "torch": torch_steps}[arguments.side](arguments), arguments.steps)
         return
     reason = why_no_torch(arguments.torch_python)
     if reason:

@@ -14,13 +14,11 @@ On a busy machine trust the ratios.
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
-from shift_train_step import THREADS, why_no_torch
+from _turns import Side, first_core, in_turns, one_thread, ratio, scanned, serve, why_no_torch
 
 INPUTS, TAPS, SUPPORT, QUERY, SEED = 70, 3, 1, 19, 0
 OUTPUTS = INPUTS - TAPS + 1
@@ -65,15 +63,7 @@ def our_steps(arguments):
 
     learner, problem, objective = our_start(arguments.way, arguments.tasks, jnp.float32)
     state = mutatis.outer_init(learner, mutatis.Average(), optax.adam(1e-3), num_groups=1, key=jax.random.key(SEED))
-    trained = [(learner, state)]
-
-    def take():
-        options = {"steps": arguments.steps, "objective": objective}
-        learner, state, history = mutatis.outer_scan(*trained[0], problem, **options)
-        trained[0] = jax.block_until_ready((learner, state))
-        return float(history.losses[-1].mean())
-
-    return take
+    return scanned(learner, state, problem, steps=arguments.steps, objective=objective)
 
 
 def torch_steps(arguments):
@@ -134,73 +124,24 @@ def compare_answers(arguments):
     print(json.dumps(dict(zip(NUMBERS, apart, strict=True))))
 
 
-def serve(arguments):
-    """Warms up, then takes steps whenever a line comes in and answers with their cost."""
-    import resource
-
-    take = our_steps(arguments) if arguments.side == "ours" else torch_steps(arguments)
-    take()
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        cpu, wall = time.process_time(), time.perf_counter()
-        take()
-        answer = {
-            "cpu": 1e3 * (time.process_time() - cpu) / arguments.steps,
-            "wall": 1e3 * (time.perf_counter() - wall) / arguments.steps,
-            "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        }
-        print(json.dumps(answer), flush=True)
-
-
 def program(python, side, way, **options):
-    """How to start this file as one of the sides: command and environment."""
+    """How to start this file as one of the sides."""
     settings = [f"--{name}={value}" for name, value in options.items()]
-    command = [python, os.path.abspath(__file__), "--side", side, "--way", way, *settings]
-    return command, {**os.environ, **dict.fromkeys(THREADS, "1"), "JAX_PLATFORMS": "cpu"}
+    return [python, os.path.abspath(__file__), "--side", side, "--way", way, *settings]
 
 
-class Side:
-    """One of the processes."""
-
-    def __init__(self, python, side, way, core, **options):
-        command, environment = program(python, side, way, **options)
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        bind = lambda: os.sched_setaffinity(0, {core})
-        self.name, self.answers = f"{side}, {way}", []
-        self.process = subprocess.Popen(command, env=environment, preexec_fn=bind, **pipes)
-        if self.process.stdout.readline().strip() != "ready":
-            raise SystemExit(f"the side {self.name} ended before its first step; its error is above.")
-
-    def ask(self):
-        self.process.stdin.write("step\n")
-        self.process.stdin.flush()
-        self.answers.append(json.loads(self.process.stdout.readline()))
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-    def median(self, name):
-        return statistics.median(answer[name] for answer in self.answers)
-
-
-def in_turns(sides, rounds):
-    for _ in range(rounds):
-        for side in sides:
-            side.ask()
-    for side in sides:
-        side.close()
+def timed(python, side, way, core, **options):
+    return Side(f"{side}, {way}", program(python, side, way, **options), core)
 
 
 def check(arguments, ways):
     """Ends the run if PyTorch's loss or gradient of one batch is not ours."""
     with tempfile.TemporaryDirectory() as folder:
         options = {"tasks": arguments.tasks, "file": os.path.join(folder, "answers.npz")}
-        command, environment = program(sys.executable, "answers", "steps", **options)
-        subprocess.run(command, env=environment, check=True)
+        subprocess.run(program(sys.executable, "answers", "steps", **options), env=one_thread(), check=True)
         for way in ways:
-            command, environment = program(arguments.torch_python, "comparison", way, **options)
-            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            command = program(arguments.torch_python, "comparison", way, **options)
+            done = subprocess.run(command, env=one_thread(), stdout=subprocess.PIPE, text=True, check=True)
             apart = json.loads(done.stdout)
             print(f"PyTorch ({way}) against ours, same batch: " + ", ".join(f"{n} {a:.0e}" for n, a in apart.items()))
             if max(apart.values()) > AGREEMENT:
@@ -209,14 +150,13 @@ def check(arguments, ways):
 
 def compare(arguments, ways, core):
     options = {"tasks": arguments.tasks, "steps": arguments.steps}
-    sides = [Side(sys.executable, "ours", rule, core, **options) for rule in ("steps", "ridge")]
+    sides = [timed(sys.executable, "ours", rule, core, **options) for rule in ("steps", "ridge")]
     few = options | {"steps": max(1, arguments.steps // 10)}
-    sides += [Side(arguments.torch_python, "torch", way, core, **few) for way in ways]
+    sides += [timed(arguments.torch_python, "torch", way, core, **few) for way in ways]
     in_turns(sides, arguments.rounds)
     print(f"\n{'':<16}" + "".join(f"{title:>14}" for title in ("CPU ms/step", "wall ms/step", "ratio", "peak MiB")))
     for side in sides:
-        ratio = statistics.median(a["cpu"] / b["cpu"] for a, b in zip(side.answers, sides[0].answers, strict=True))
-        cells = [f"{side.median('cpu'):.3f}", f"{side.median('wall'):.3f}", f"{ratio:.2f}"]
+        cells = [f"{1e3 * side.median('cpu'):.3f}", f"{1e3 * side.median('wall'):.3f}", f"{ratio(side, sides[0]):.2f}"]
         cells.append(f"{side.median('peak'):.0f}")
         print(f"{side.name:<16}" + "".join(f"{cell:>14}" for cell in cells))
 
@@ -225,9 +165,10 @@ def grow(arguments, core):
     print(f"\n{'tasks a step':<16}" + "".join(f"{title:>14}" for title in ("CPU ms/step", "us/task", "peak MiB")))
     for tasks in arguments.growth:
         steps = max(1, arguments.steps * 32 // tasks)
-        side = Side(sys.executable, "ours", "steps", core, tasks=tasks, steps=steps)
+        side = timed(sys.executable, "ours", "steps", core, tasks=tasks, steps=steps)
         in_turns([side], arguments.rounds)
-        cells = [f"{side.median('cpu'):.3f}", f"{1e3 * side.median('cpu') / tasks:.1f}", f"{side.median('peak'):.0f}"]
+        cpu = side.median("cpu")
+        cells = [f"{1e3 * cpu:.3f}", f"{1e6 * cpu / tasks:.1f}", f"{side.median('peak'):.0f}"]
         print(f"{tasks:<16}" + "".join(f"{cell:>14}" for cell in cells), flush=True)
 
 
@@ -243,15 +184,17 @@ def main():
     for hidden in ("--side", "--way", "--file"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    sides = {"ours": serve, "torch": serve, "answers": write_answers, "comparison": compare_answers}
+    if arguments.side in ("ours", "torch"):
+        serve((our_steps if arguments.side == "ours" else torch_steps)(arguments), arguments.steps)
+        return
     if arguments.side:
-        sides[arguments.side](arguments)
+        {"answers": write_answers, "comparison": compare_answers}[arguments.side](arguments)
         return
     reason = why_no_torch(arguments.torch_python)
     if reason:
         print(f"PyTorch is left out: {reason}", file=sys.stderr)
     ways = () if reason else arguments.ways
-    core = min(os.sched_getaffinity(0)) if arguments.core is None else arguments.core
+    core = first_core(arguments.core)
     check(arguments, ways)
     compare(arguments, ways, core)
     grow(arguments, core)
