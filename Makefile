@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: install demo test check docs study-rotated-mnist study-mnist-by-writer study-cifar-10-c study-symmetry study-symmetry-omniglot clean
+.PHONY: install demo test check docs study-rotated-mnist study-mnist-by-writer study-cifar-10-c study-symmetry study-symmetry-omniglot study-parity gallery clean
 
 install: $(STAMP)
 
@@ -47,8 +47,17 @@ study-symmetry: $(STAMP)
 	$(BIN)/mutatis run symmetry-scarce --out runs/symmetry-scarce
 	$(BIN)/mutatis run symmetry-2d --out runs/symmetry-2d
 
+# Scripted experts at Meta-World's tasks, in pictures and films: about five minutes on two cores.
+gallery: $(STAMP)
+	$(BIN)/mutatis gallery MT10 --out runs/gallery/MT10
+	$(BIN)/mutatis gallery MT50 --out runs/gallery/MT50
+
 study-symmetry-omniglot: $(STAMP)
 	$(BIN)/mutatis run symmetry-omniglot --data-dir $(DATA) --out runs/symmetry-omniglot
+
+# Our worlds beside the original environments, all fifty, step by step: two minutes.
+study-parity: $(STAMP)
+	$(BIN)/python benchmarks/worlds_parity.py --table docs/results/worlds-parity.md
 
 clean:
 	rm -rf $(VENV) runs docs/_build

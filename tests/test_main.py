@@ -134,12 +134,37 @@ def test_a_missing_extra_is_named(command, monkeypatch):
     assert "pip install 'mutatis[studies]'" in errors
 
 
+def test_the_gallery_refuses_what_it_cannot_draw(command, monkeypatch, tmp_path):
+    pytest.importorskip("mutatis.worlds", reason="the simulator is not installed")
+    from mutatis.worlds import _gallery
+    from mutatis.worlds._render import NoGraphicsError
+
+    code, _, errors = command("gallery", "MT11", "--out", tmp_path)
+    assert (code, errors.startswith("mutatis: benchmark: there is no 'MT11'; did you mean MT10")) == (2, True)
+    assert not list(tmp_path.iterdir())
+    asked = []
+    monkeypatch.setattr(_gallery, "write_gallery", lambda *arguments: [asked.append(arguments)])
+    assert command("gallery") == (0, "None\n", "")
+    assert command("gallery", "reach", "--out", tmp_path) == (0, "None\n", "")
+    assert asked == [("MT10", Path("runs/gallery-MT10")), ("reach", tmp_path)]
+
+    def blind(*arguments):
+        raise NoGraphicsError("no OpenGL")
+
+    monkeypatch.setattr(_gallery, "write_gallery", blind)
+    assert command("gallery") == (1, "", "mutatis: no OpenGL\n")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "metaworld" else find(name))
+    expected = "mutatis: the gallery needs metaworld; install it with: pip install 'mutatis[worlds]'\n"
+    assert command("gallery") == (2, "", expected)
+
+
 def test_the_list_of_real_studies_loads_nothing_heavy():
     program = """
 import sys
 from mutatis.__main__ import main
 code = main(["list"])
-print(sorted({"matplotlib", "sklearn", "tyro", "scipy.ndimage", "distributed", "PIL"} & set(sys.modules)))
+print(sorted({"matplotlib", "sklearn", "tyro", "scipy.ndimage", "distributed", "PIL", "mujoco"} & set(sys.modules)))
 sys.exit(code)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)

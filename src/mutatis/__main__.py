@@ -1,4 +1,4 @@
-"""The command line: `mutatis list | run | resume | report | cite`."""
+"""The command line: `mutatis list | run | resume | report | cite | gallery`."""
 
 import dataclasses
 import difflib
@@ -24,6 +24,7 @@ usage: mutatis COMMAND
   resume DIR [--workers N]      continue a run that was stopped or killed
   report DIR... [--out FILE]    write the page of one run, or of several together; --table prints Markdown
   cite STUDY                    BibTeX entries of its methods and data
+  gallery [BENCHMARK] [--out]   pictures and films of scripted experts at Meta-World's tasks (MT10, ML45, reach ...)
   --version                     the version of mutatis
 """
 
@@ -292,8 +293,42 @@ def _cite(arguments: list[str], studies: Studies) -> int:
     return 0
 
 
+def _gallery(arguments: list[str], studies: Studies) -> int:
+    del studies
+    _require("tyro", "studies", "reading the options of gallery")
+    for package in ("mujoco", "metaworld", "gymnasium", "PIL", "imageio_ffmpeg"):
+        _require(package, "worlds", "the gallery")
+    import tyro
+
+    def gallery(
+        benchmark: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="BENCHMARK")] = "MT10",
+        out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    ):
+        """Draw scripted experts at the tasks of Meta-World: gallery.png, experts.mp4 and experts.gif.
+
+        Args:
+            benchmark: a benchmark (MT10, MT25, MT50, ML10, ML25, ML45) or a task (reach).
+            out: directory of the files (default: runs/gallery-BENCHMARK).
+        """
+        return benchmark, out
+
+    benchmark, out = tyro.cli(gallery, args=arguments, prog="mutatis gallery")
+    from mutatis.worlds._gallery import write_gallery
+    from mutatis.worlds._render import NoGraphicsError
+
+    try:
+        for file in write_gallery(benchmark, out or Path("runs") / f"gallery-{benchmark}"):
+            print(file)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    except NoGraphicsError as error:
+        print(f"mutatis: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 COMMANDS: Mapping[str, Callable[[list[str], Studies], int]] = types.MappingProxyType(
-    {"list": _list, "run": _run, "resume": _resume, "report": _report, "cite": _cite}
+    {"list": _list, "run": _run, "resume": _resume, "report": _report, "cite": _cite, "gallery": _gallery}
 )
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ SHA-256 when read.
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from mutatis._whole_file import whole_file
 from mutatis.estimators._blueprint import Blueprint
 from mutatis.estimators._trained import rebuild
 
@@ -45,7 +44,8 @@ def save(estimator: Any, path: Any) -> None:
         "arrays": [{"shape": array.shape, "dtype": array.dtype.str} for array in plain],
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    _write_whole(Path(path), json.dumps(header).encode() + b"\n" + content)
+    with whole_file(Path(path)) as temporary:
+        temporary.write_bytes(json.dumps(header).encode() + b"\n" + content)
 
 
 def load(kind: type[E], path: Any, **code: Any) -> E:
@@ -125,16 +125,3 @@ def _with_code(entries: dict[str, Any], code: dict[str, Any], path: Path) -> dic
 
 def _label_list(values: np.ndarray) -> dict[str, Any]:
     return {"dtype": values.dtype.str, "values": values.tolist()}
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

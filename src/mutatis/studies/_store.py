@@ -9,7 +9,6 @@ damaged one is passed over.
 import hashlib
 import json
 import math
-import os
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
+
+from mutatis._whole_file import whole_file
 
 FORMAT, VERSION = "mutatis checkpoint", 1
 KEPT = 2
@@ -43,33 +44,13 @@ def write_whole(path: Path, content: bytes | str | Iterable[bytes]) -> None:
     """Write a file so that after a crash it holds either its old content or all of the new."""
     if isinstance(content, str):
         content = content.encode()
-    chunks = [content] if isinstance(content, bytes) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(temporary, "wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _flush_directory(path.parent)
-
-
-def _flush_directory(directory: Path) -> None:
-    if os.name != "posix":  # elsewhere a directory cannot be opened
-        return
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        file.writelines([content] if isinstance(content, bytes) else content)
 
 
 def remove_leftovers(directory: Path) -> None:
     """Delete the temporary files of processes that were killed while they wrote."""
-    for path in directory.glob(".*.partial"):
+    for path in directory.glob(".*.partial*"):
         path.unlink(missing_ok=True)
 
 
@@ -118,15 +99,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise ValueError(f"gallery[{name!r}] holds Python objects; make it an array of numbers or text.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def _named_arrays(tree: Any) -> list[tuple[str, Any]]:

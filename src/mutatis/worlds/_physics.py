@@ -1,0 +1,78 @@
+"""The physics of many worlds of one task, on one thread, by MuJoCo's C engine."""
+
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo's compiled modules come without stubs.)
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from mutatis.worlds import _models
+from mutatis.worlds._bench import MOCAP_QUAT, SUBSTEPS
+from mutatis.worlds._scene import READ, Layout, Scene, clip
+from mutatis.worlds._start import Start
+from mutatis.worlds._task import Task
+
+ACTION_SCALE = 1 / 100
+"""Metres that the hand's target moves for an action of 1."""
+
+
+class Physics:
+    """N simulations of one model.
+
+    **Attributes:**
+
+    - `state`: MuJoCo's integration states, (N, S), float64; a write is the state at the next action.
+    - `body_pos`: the bodies' places in each simulation's model, (N, nbody, 3), likewise.
+    """
+
+    def __init__(self, task: Task, worlds: int, *, measure_touch: bool = False):
+        touches = task.touches if measure_touch or task.needs_touch else None
+        model = _models.load(task.model, touches)
+        batch = Batch(model, nsim=worlds, nthread=1)
+        self.state = batch.state
+        self.body_pos = batch.expand("body_pos")
+        self._batch = batch
+        self.layout = Layout.of(model)
+        self._mocap_pos, self._mocap_quat = batch.bind("mocap_pos"), batch.bind("mocap_quat")
+        self._ctrl, self._time = batch.bind("ctrl"), batch.bind("time")
+        self._fields = {name: batch.bind(name) for name in READ}
+        self._sensors = batch.bind("sensordata") if touches else None
+        self._low, self._high = np.array(task.hand_low), np.array(task.hand_high)
+        # Positions are wanted after the last substep; forces need the whole of the forward pass.
+        self._stage = int(mujoco.mjtStage.mjSTAGE_ACC if touches else mujoco.mjtStage.mjSTAGE_POS)
+
+    def place(self, world: int, start: Start) -> None:
+        """Puts a world at the start of an episode."""
+        self.state[world] = start.physics
+        self.body_pos[world] = start.body_pos
+
+    def act(self, action: np.ndarray) -> np.ndarray:
+        """Moves the hand and the gripper, (N, 4), for the time of one action.
+
+        **Returns:** Which simulations diverged, (N,). MuJoCo resets them to its model's default state.
+        """
+        # The product keeps the action's own precision, as the original's does.
+        hand = self._mocap_pos[:, 0] + clip(action[:, :3], -1, 1) * ACTION_SCALE
+        self._mocap_pos[:, 0] = clip(hand, self._low, self._high)
+        self._mocap_quat[:, 0] = MOCAP_QUAT
+        self._ctrl[:, 0] = action[:, 3]
+        self._ctrl[:, 1] = -action[:, 3]
+        before = self._time.copy()
+        self.substeps()
+        return (self._time <= before).reshape(-1)  # the reset sets the clock back
+
+    def substeps(self) -> None:
+        """The physics of one action alone."""
+        self._batch.step(nstep=SUBSTEPS, stage=self._stage)
+
+    def places(self, world: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Copies of a simulation's joint coordinates, of where its hand is sent and of where its scenery stands."""
+        return self._fields["qpos"][world].copy(), self._mocap_pos[world].copy(), self.body_pos[world].copy()
+
+    @property
+    def scene(self) -> Scene:
+        """Where things are now; the arrays change with the next action."""
+        forces = None if self._sensors is None else _models.pad_forces(self._sensors)
+        return Scene(self.layout, **self._fields, pad_forces=forces)
