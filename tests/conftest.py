@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import jax
 import pytest
 
@@ -10,6 +11,10 @@ from mutatis.studies._parallel import forget_programs
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 REAL_DATA = Path(os.environ.get("MUTATIS_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -156,7 +156,7 @@ def test_bootstrap_repeats_with_its_seed_and_passes_on_lost_values():
     assert math.isnan(bootstrap_interval(np.array([0.5, np.nan]), counts, average, seed=0).low)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(2, 60), st.integers(5, 200), st.floats(0.3, 0.99))
 def test_sampling_floor_of_the_minimum_is_the_closed_form(groups, size, accuracy):
     # E[min] = sum over k >= 1 of P(every group has at least k right) / size

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from run_directories import FLOOR, ORDER, make_run
@@ -277,7 +277,6 @@ def test_a_log_axis_spaces_factors_equally():
     assert [axis.at(value) for value in (1, 10, 100)] == pytest.approx([0, 0.5, 1])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(60, 95), st.floats(60, 95)), min_size=2, max_size=15), st.floats(0, 1))
 def test_names_in_the_scatter_chart_never_overlap(points, between):
     series = [

@@ -78,7 +78,7 @@ def test_steps_one_by_one_are_those_of_a_scan_and_are_traced_once():
 
 
 def test_steps_that_are_not_compiled_give_the_same():
-    functional = make("push", worlds_per_task=2, horizon=2).functional()
+    functional = make("reach", worlds_per_task=2, horizon=2).functional()
     acts = actions(3, 2)
     _, _, _, steps = rolled(functional, acts)
     state, _ = functional.reset(jax.random.key(0))

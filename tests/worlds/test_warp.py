@@ -41,7 +41,7 @@ class Replay:
         for k in range(steps):
             if scripted:
                 self.actions[k] = [policy(row) for policy, row in zip(policies, seen, strict=True)]
-            step = cell.step(self.actions[k], goal)
+            step = cell.judge(cell.physics.act(self.actions[k]), self.actions[k], goal)
             seen = step.observation
             self.qpos.append(cell.physics.scene.qpos.copy())
             forces = cell.physics.scene.pad_forces

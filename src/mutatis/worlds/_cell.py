@@ -31,15 +31,15 @@ class Cell:
             for key, value in start.memory.items():
                 memory.setdefault(key, np.zeros((len(before), *value.shape)))[world] = value
 
-    def step(self, action: np.ndarray, goal: np.ndarray) -> Step:
-        """Acts in every world.
+    def judge(self, unstable: np.ndarray, action: np.ndarray, goal: np.ndarray) -> Step:
+        """What every world shows after `physics.act(action)`, which said which simulations diverged, (N,).
 
         **Arguments:**
 
-        - `action`: (N, 4): three for the hand, in centimetres, and one for the gripper; clipped to [-1, 1].
+        - `unstable`: the answer of `act`.
+        - `action`: (N, 4).
         - `goal`: what is seen of the goal, (N, 3).
         """
-        unstable = self.physics.act(action)
         self.episode, step = judge(self.task, self.episode, self.physics.scene, unstable, action, goal)
         return step
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mutatis.worlds._scene import Array, Scene, clip, distance
+from mutatis.worlds._scene import Array, Scene, clip, distance, interface
 from mutatis.worlds._task import Task
 
 SIZE = 39
@@ -37,4 +37,4 @@ _LOW, _HIGH = np.array([HAND_LOW]), np.array([HAND_HIGH])
 
 def stack(now: Array, before: Array, goal: Array) -> Array:
     """What is seen: two moments and the goal (zeros where it is hidden), (N, 39)."""
-    return now.__array_namespace__().concatenate([now, before, goal], axis=1)
+    return interface(now).concatenate([now, before, goal], axis=1)

@@ -49,7 +49,9 @@ class Physics:
         self.body_pos[world] = start.body_pos
 
     def act(self, action: np.ndarray) -> np.ndarray:
-        """Moves the hand and the gripper, (N, 4), for the time of one action.
+        """Moves the hand (three numbers, in centimetres) and the gripper (one), (N, 4), for the time of one action.
+
+        Numbers beyond -1 and 1 are clipped.
 
         **Returns:** Which simulations diverged, (N,). MuJoCo resets them to its model's default state.
         """

@@ -24,6 +24,11 @@ READ = ("qpos", "xpos", "xquat", "site_xpos", "site_xmat", "geom_xpos", "geom_xm
 """The fields of a simulation that a scene is made of, named as in MuJoCo's `mjData`."""
 
 
+def interface(array: Array) -> ModuleType:
+    """The functions for an array: `numpy`, or what its library offers in NumPy's place (`jax.numpy`)."""
+    return np if type(array) is np.ndarray else array.__array_namespace__()
+
+
 class Layout(NamedTuple):
     """The row of each named thing in the arrays of a model."""
 
@@ -83,7 +88,7 @@ class Scene:
     @property
     def xp(self) -> ModuleType:
         """The array interface: `numpy` or `jax.numpy`."""
-        return self.xpos.__array_namespace__()
+        return interface(self.xpos)
 
     def body(self, name: str) -> Array:
         """Position of a body's frame, (N, 3)."""
@@ -125,7 +130,7 @@ def quaternion(matrix: Array) -> Array:
     The largest of the diagonal's entries and their sum decides which component is computed as a square root, and is
     positive, as in `scipy.spatial.transform.Rotation.from_matrix`: the sign is part of the observation.
     """
-    xp = matrix.__array_namespace__()
+    xp = interface(matrix)
     m = matrix.reshape(-1, 9)
     diagonal = m[:, ::4]
     trace = diagonal[:, 0] + diagonal[:, 1] + diagonal[:, 2]
@@ -146,13 +151,13 @@ _ROWS = np.array([[0, 4, 5, 9], [4, 1, 6, 8], [5, 6, 2, 7], [9, 8, 7, 3]])
 
 def clip(x: Array, low: float | Array, high: float | Array) -> Array:
     """Between two bounds; several times quicker than NumPy's own on the short arrays here."""
-    xp = x.__array_namespace__()
+    xp = interface(x)
     return xp.minimum(xp.maximum(x, low), high)
 
 
 def norm(vector: Array) -> Array:
     """Euclidean length over the last axis."""
-    xp = vector.__array_namespace__()
+    xp = interface(vector)
     return xp.sqrt(xp.vecdot(vector, vector))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mutatis.worlds._scene import Array, distance
+from mutatis.worlds._scene import Array, distance, interface
 from mutatis.worlds._situation import Situation
 
 
@@ -20,7 +20,7 @@ def long_tail(x: Array, lower: float | Array, upper: float | Array, margin: floa
 def gaussian(x: Array, lower: float | Array, upper: float | Array, margin: float | Array) -> Array:
     """As `long_tail`, with 0.1 ** (u^2) outside the interval."""
     u = _margins_away(x, lower, upper, margin)
-    return x.__array_namespace__().exp(-_LN10 * u * u)
+    return interface(x).exp(-_LN10 * u * u)
 
 
 _LN10 = 2.302585092994046
@@ -30,7 +30,7 @@ _TINY = 1e-30
 
 def _margins_away(x: Array, lower: float | Array, upper: float | Array, margin: float | Array) -> Array:
     """The distance of x to the interval, in margins."""
-    xp = x.__array_namespace__()
+    xp = interface(x)
     outside = xp.maximum(xp.maximum(lower - x, x - upper), 0.0)
     return outside / xp.maximum(margin, _TINY)
 
@@ -38,7 +38,7 @@ def _margins_away(x: Array, lower: float | Array, upper: float | Array, margin: 
 def both(a: Array, b: Array) -> Array:
     """The Hamacher product ab / (a + b - ab), a soft "and" of numbers in [0, 1]; 0 where both are 0."""
     product = a * b
-    return product / a.__array_namespace__().maximum(a + b - product, _TINY)
+    return product / interface(a).maximum(a + b - product, _TINY)
 
 
 class Grip(NamedTuple):

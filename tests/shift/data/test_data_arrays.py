@@ -122,7 +122,7 @@ def test_refusals(change, message):
         from_arrays(**{"X": X, "y": Y, "groups": GROUPS, **change})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 8), min_size=12, max_size=60), st.integers(0, 2**31), st.floats(0.05, 0.4))
 def test_no_group_is_ever_divided(ids, seed, share):
     if len(set(ids)) < 5:

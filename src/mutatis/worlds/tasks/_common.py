@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mutatis.worlds._bench import Bench
-from mutatis.worlds._scene import Array, Scene, norm
+from mutatis.worlds._scene import Array, Scene, interface, norm
 from mutatis.worlds._shaping import both, long_tail
 from mutatis.worlds._situation import Situation
 from mutatis.worlds._task import Moves
@@ -46,20 +46,20 @@ def raised(now: Situation, height: float) -> Array:
 
 def carried(grasp: Array, in_place: Array, held: Array, bonus: Array, arrived: Array) -> Array:
     """The common reward: grasp and bring, a bonus while the object is held, and 10 where it has arrived."""
-    xp = grasp.__array_namespace__()
+    xp = interface(grasp)
     return xp.where(arrived, 10.0, both(grasp, in_place) + xp.where(held, bonus, 0.0))
 
 
 def funnel(radius: Array, *, throat: float | Array, slope: float, rim: float) -> Array:
     """The height of a floor that falls like a logarithm towards an axis, and is 0 within `throat` metres of it."""
-    xp = radius.__array_namespace__()
+    xp = interface(radius)
     outside = radius > throat
     return xp.where(outside, slope * xp.log(xp.where(outside, radius - throat, 1.0)) + rim, 0.0)
 
 
 def above(height: Array, floor: Array, margin: float | Array) -> Array:
     """1 above a floor and up to a centimetre below it."""
-    xp = height.__array_namespace__()
+    xp = interface(height)
     return long_tail(xp.maximum(floor - height, 0.0), 0, 0.01, margin)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from mutatis.worlds._bench import Bench
-from mutatis.worlds._scene import Array, Scene, distance
+from mutatis.worlds._scene import Array, Scene, distance, interface
 from mutatis.worlds._shaping import both, long_tail
 from mutatis.worlds._situation import Outcome, Situation
 from mutatis.worlds._task import Moves, Task, single
@@ -35,7 +35,7 @@ def _measure(now: Situation, slack: float) -> tuple[Array, Array, Array, Array]:
 
 
 def _outcome(reward: Array, gap: Array, near: Array, in_place: Array, grasp: Array) -> Outcome:
-    xp = gap.__array_namespace__()
+    xp = interface(gap)
     reward = xp.where(gap < _RADIUS, 10.0, reward)
     return Outcome(reward, gap <= 0.07, near <= 0.03, xp.zeros_like(gap), grasp, in_place, gap)
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from mutatis.worlds._bench import Bench
-from mutatis.worlds._scene import Array, Scene, clip, distance
+from mutatis.worlds._scene import Array, Scene, clip, distance, interface
 from mutatis.worlds._shaping import both, gaussian, long_tail
 from mutatis.worlds._situation import Outcome, Situation
 from mutatis.worlds._task import Task, single
@@ -76,7 +76,7 @@ def _approach(now: Situation, position: Array, start: Array, radius: float) -> t
 
 
 def _outcome(reward: Array, near: Array, grasp: Array, gap: Array, in_place: Array) -> Outcome:
-    one = gap.__array_namespace__().ones_like(gap)
+    one = interface(gap).ones_like(gap)
     return Outcome(reward, gap <= _RADIUS, near <= 0.01, one, grasp, in_place, gap)
 
 
