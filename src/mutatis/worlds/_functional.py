@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mutatis.worlds._episode import Episode, first_episodes, judge
+from mutatis.worlds._observation import SIZE
 from mutatis.worlds._simulator import Advance, Simulator, State
 from mutatis.worlds._situation import INFO
 from mutatis.worlds._start import Start
@@ -63,6 +64,7 @@ class FunctionalWorlds:
 
     - `tasks`: names of the tasks, T.
     - `task_index`: the task of each world, (M,).
+    - `num_envs`, `num_tasks`, `observation_size`, `action_size`: M, T, 39 or more, 4.
     - `simulator`: the physics alone.
     """
 
@@ -81,6 +83,8 @@ class FunctionalWorlds:
     ):
         self.tasks = [task.name for task in tasks]
         self.task_index = np.repeat(np.arange(len(tasks)), worlds_per_task)
+        self.num_tasks, self.num_envs = len(tasks), len(tasks) * worlds_per_task
+        self.observation_size, self.action_size = SIZE + one_hot * len(tasks), 4
         self._rows = tasks
         self.simulator = simulator
         self._worlds = worlds_per_task
