@@ -1,6 +1,8 @@
 """Settings that hold for the whole test run."""
 
+import ctypes
 import os
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -21,9 +23,11 @@ REAL_DATA = Path(os.environ.get("MUTATIS_TEST_DATA", Path(__file__).parents[2] /
 
 @pytest.fixture(scope="module", autouse=True)
 def few_programs():
-    """The suite compiles more programs than one process can hold."""
+    """The suite compiles more programs than one process can hold, and builds more simulations than memory should."""
     yield
     forget_programs()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)  # large models leave holes that the allocator would keep
 
 
 @pytest.fixture(scope="session")
