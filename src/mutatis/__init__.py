@@ -4,6 +4,8 @@ A method is a row of five values: a model, a rule (the inner loop), a direction,
 """
 
 from mutatis._citation import citation as citation
+from mutatis._diagnose import diagnose as diagnose
+from mutatis._diagnosis import Diagnosis as Diagnosis
 from mutatis._direction import AbstractDirection as AbstractDirection
 from mutatis._direction import Displacement as Displacement
 from mutatis._direction import FirstOrder as FirstOrder
@@ -50,12 +52,18 @@ from mutatis.rules import cross_entropy as cross_entropy
 from mutatis.rules import entropy as entropy
 from mutatis.rules import per_element as per_element
 from mutatis.rules import per_tensor as per_tensor
+from mutatis.weightings import FAMO as FAMO
 from mutatis.weightings import IMTLG as IMTLG
 from mutatis.weightings import MGDA as MGDA
 from mutatis.weightings import AlignedMTL as AlignedMTL
 from mutatis.weightings import Average as Average
+from mutatis.weightings import CAGrad as CAGrad
+from mutatis.weightings import GradNorm as GradNorm
 from mutatis.weightings import GroupDRO as GroupDRO
+from mutatis.weightings import NashMTL as NashMTL
 from mutatis.weightings import PCGrad as PCGrad
 from mutatis.weightings import QFair as QFair
+from mutatis.weightings import RandomWeights as RandomWeights
+from mutatis.weightings import UncertaintyWeights as UncertaintyWeights
 
 __version__ = "0.1.0"

@@ -101,6 +101,11 @@ def outer_step(
         weights, memory = state.weighting.weigh(losses, gram, tasks.index, state.weighting_state, key=weighting_key)
         return jax.lax.stop_gradient((weights.astype(losses.dtype), memory))
 
+    def losses_at(params):
+        if map_tasks:
+            return jax.lax.map(lambda task: task_loss(params, task)[0], arrays)
+        return share_equal_computations(task_losses)(params)[0]
+
     if map_tasks or (state.weighting.needs_gramian and not learner.rule.couples_tasks):
         row = jax.value_and_grad(share_equal_computations(task_loss), has_aux=True)
         each = (lambda f: jax.lax.map(f, arrays)) if map_tasks else (lambda f: jax.vmap(f)(arrays))
@@ -117,6 +122,9 @@ def outer_step(
 
     updates, optim_state = state.optim.update(gradient, state.optim_state, params)
     learner = eqx.apply_updates(learner, updates)
+    if state.weighting.needs_losses_after:
+        after = losses_at(eqx.filter(learner, trainable(learner)))
+        memory = jax.lax.stop_gradient(state.weighting.observe(losses, after, tasks.index, memory))
     learner = learner.rule.absorb(learner, states)
     state = OuterState(state.weighting, memory, state.optim, optim_state, key, state.step + 1)
     return learner, state, losses

@@ -16,6 +16,17 @@ BOUDIAF_2022 = """\
   year      = {2022}
 }"""
 
+CHEN_2018 = """\
+@inproceedings{chen2018gradnorm,
+  title     = {{GradNorm}: Gradient Normalization for Adaptive Loss Balancing in Deep Multitask Networks},
+  author    = {Chen, Zhao and Badrinarayanan, Vijay and Lee, Chen-Yu and Rabinovich, Andrew},
+  booktitle = {International Conference on Machine Learning},
+  series    = {Proceedings of Machine Learning Research},
+  volume    = {80},
+  pages     = {794--803},
+  year      = {2018}
+}"""
+
 DESIDERI_2012 = """\
 @article{desideri2012mgda,
   title   = {Multiple-gradient descent algorithm ({MGDA}) for multiobjective optimization},
@@ -25,6 +36,15 @@ DESIDERI_2012 = """\
   number  = {5--6},
   pages   = {313--318},
   year    = {2012}
+}"""
+
+FIFTY_2021 = """\
+@inproceedings{fifty2021tag,
+  title     = {Efficiently Identifying Task Groupings for Multi-Task Learning},
+  author    = {Fifty, Christopher and Amid, Ehsan and Zhao, Zhe and Yu, Tianhe and Anil, Rohan and Finn, Chelsea},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {34},
+  year      = {2021}
 }"""
 
 FINN_2017 = """\
@@ -55,6 +75,31 @@ IWASAWA_2021 = """\
   year      = {2021}
 }"""
 
+KENDALL_2018 = """\
+@inproceedings{kendall2018uncertainty,
+  title     = {Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry and Semantics},
+  author    = {Kendall, Alex and Gal, Yarin and Cipolla, Roberto},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2018}
+}"""
+
+LIN_2022 = """\
+@article{lin2022random,
+  title   = {Reasonable Effectiveness of Random Weighting: A Litmus Test for Multi-Task Learning},
+  author  = {Lin, Baijiong and Ye, Feiyang and Zhang, Yu and Tsang, Ivor W.},
+  journal = {Transactions on Machine Learning Research},
+  year    = {2022}
+}"""
+
+LIU_2021_CAGRAD = """\
+@inproceedings{liu2021cagrad,
+  title     = {Conflict-Averse Gradient Descent for Multi-task Learning},
+  author    = {Liu, Bo and Liu, Xingchao and Jin, Xiaojie and Stone, Peter and Liu, Qiang},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {34},
+  year      = {2021}
+}"""
+
 LIU_2021_IMTL = """\
 @inproceedings{liu2021imtl,
   title     = {Towards Impartial Multi-task Learning},
@@ -62,6 +107,15 @@ LIU_2021_IMTL = """\
                Yang, Wenming and Liao, Qingmin and Zhang, Wayne},
   booktitle = {International Conference on Learning Representations},
   year      = {2021}
+}"""
+
+LIU_2023 = """\
+@inproceedings{liu2023famo,
+  title     = {{FAMO}: Fast Adaptive Multitask Optimization},
+  author    = {Liu, Bo and Feng, Yihao and Stone, Peter and Liu, Qiang},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {36},
+  year      = {2023}
 }"""
 
 LI_2017 = """\
@@ -107,6 +161,18 @@ NADO_2020 = """\
              Lakshminarayanan, Balaji and Snoek, Jasper},
   journal = {arXiv preprint arXiv:2006.10963},
   year    = {2020}
+}"""
+
+NAVON_2022 = """\
+@inproceedings{navon2022nashmtl,
+  title     = {Multi-Task Learning as a Bargaining Game},
+  author    = {Navon, Aviv and Shamsian, Aviv and Achituve, Idan and Maron, Haggai and Kawaguchi, Kenji and
+               Chechik, Gal and Fetaya, Ethan},
+  booktitle = {International Conference on Machine Learning},
+  series    = {Proceedings of Machine Learning Research},
+  volume    = {162},
+  pages     = {16428--16446},
+  year      = {2022}
 }"""
 
 NICHOL_2018 = """\

@@ -16,9 +16,13 @@ class AbstractWeighting(eqx.Module):
 
     Set `needs_gramian` to get it; otherwise `gramian` is `None` and one vector-Jacobian product replaces a gradient
     per task.
+
+    Set `needs_losses_after` to be shown what the step did to the losses of its own tasks: `outer_step` then judges them
+    once more and calls `observe`.
     """
 
     needs_gramian: ClassVar[bool]
+    needs_losses_after: ClassVar[bool] = False
 
     @abstractmethod
     def init(self, num_groups: int) -> Tree:
@@ -34,3 +38,11 @@ class AbstractWeighting(eqx.Module):
         - `gramian`: inner products of the tasks' gradients, or `None` unless `needs_gramian`.
         - `index`: group id of each task; ids may repeat within a step.
         """
+
+    def observe(self, before: Losses, after: Losses, index: GroupIndex, state: Tree) -> Tree:
+        """The next state, from the losses of the same tasks before and after the gradient step.
+
+        Called after `weigh`, with its state, if `needs_losses_after`; by default nothing is learned.
+        """
+        del before, after, index
+        return state

@@ -146,4 +146,10 @@ WEIGHTINGS: dict[str, Callable[[], AbstractWeighting]] = {
     "mgda": weightings.MGDA,
     "imtl_g": weightings.IMTLG,
     "aligned_mtl": weightings.AlignedMTL,
+    "cagrad": weightings.CAGrad,
+    "nash_mtl": weightings.NashMTL,
+    "famo": weightings.FAMO,
+    "grad_norm": weightings.GradNorm,
+    "uncertainty": weightings.UncertaintyWeights,
+    "random": weightings.RandomWeights,
 }

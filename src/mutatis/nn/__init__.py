@@ -2,6 +2,14 @@
 
 from mutatis.nn._attention import Cache as Cache
 from mutatis.nn._attention import LayerNorm as LayerNorm
+from mutatis.nn._conditioned import EmbeddedTask as EmbeddedTask
+from mutatis.nn._conditioned import FiLM as FiLM
+from mutatis.nn._conditioned import MultiHead as MultiHead
+from mutatis.nn._conditioned import OneHotTask as OneHotTask
+from mutatis.nn._conditioned import embedded_net as embedded_net
+from mutatis.nn._conditioned import film_net as film_net
+from mutatis.nn._conditioned import multi_head_net as multi_head_net
+from mutatis.nn._conditioned import one_hot_net as one_hot_net
 from mutatis.nn._conv import Conv2d as Conv2d
 from mutatis.nn._conv import conv2d as conv2d
 from mutatis.nn._conv import max_pool2 as max_pool2

@@ -1,5 +1,6 @@
 """Experiments: what to compare on which data, run in parallel, stopped and resumed, and reported."""
 
+from ._diagnosis_pictures import write_diagnosis as write_diagnosis
 from ._few_shot import FewShotStudy as FewShotStudy
 from ._few_shot import SymmetryGlyphs as SymmetryGlyphs
 from ._few_shot import SymmetryOmniglot as SymmetryOmniglot

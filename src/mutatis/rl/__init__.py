@@ -1,0 +1,37 @@
+"""Reinforcement learning for one task or many."""
+
+from mutatis.rl._baseline import AbstractBaseline as AbstractBaseline
+from mutatis.rl._baseline import LinearBaseline as LinearBaseline
+from mutatis.rl._baseline import ValueBaseline as ValueBaseline
+from mutatis.rl._batch import Batch as Batch
+from mutatis.rl._batch import Rollout as Rollout
+from mutatis.rl._batch import assess as assess
+from mutatis.rl._batch import by_task as by_task
+from mutatis.rl._batch import normalised as normalised
+from mutatis.rl._environment import Environment as Environment
+from mutatis.rl._environment import PointRobot as PointRobot
+from mutatis.rl._environment import Timestep as Timestep
+from mutatis.rl._gaussian import Gaussian as Gaussian
+from mutatis.rl._gaussian import GaussianPolicy as GaussianPolicy
+from mutatis.rl._proximal import ActorCritic as ActorCritic
+from mutatis.rl._proximal import ProximalLoss as ProximalLoss
+from mutatis.rl._proximal import ProximalReport as ProximalReport
+from mutatis.rl._proximal import ppo_update as ppo_update
+from mutatis.rl._replay import Replay as Replay
+from mutatis.rl._replay import Transitions as Transitions
+from mutatis.rl._replay import replay_bytes as replay_bytes
+from mutatis.rl._returns import discounted_returns as discounted_returns
+from mutatis.rl._returns import episode_time as episode_time
+from mutatis.rl._returns import generalised_advantages as generalised_advantages
+from mutatis.rl._soft import Progress as Progress
+from mutatis.rl._soft import SoftActorCritic as SoftActorCritic
+from mutatis.rl._soft import SoftState as SoftState
+from mutatis.rl._soft import Twin as Twin
+from mutatis.rl._tanh_gaussian import TanhGaussian as TanhGaussian
+from mutatis.rl._trust_region import TrustRegionState as TrustRegionState
+from mutatis.rl._trust_region import trust_region as trust_region
+from mutatis.rl._trust_region_update import TrustRegionReport as TrustRegionReport
+from mutatis.rl._trust_region_update import mean_divergence as mean_divergence
+from mutatis.rl._trust_region_update import surrogate_loss as surrogate_loss
+from mutatis.rl._trust_region_update import trpo_update as trpo_update
+from mutatis.rl._trust_region_update import trust_region_step as trust_region_step

@@ -1,0 +1,282 @@
+"""Soft actor-critic for one task or many (Haarnoja et al. 2018; for many tasks Yu et al. 2019)."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from mutatis._outer import OuterState, outer_init, outer_step
+from mutatis._rule import Learner
+from mutatis._task import Task
+from mutatis._types import Key, Scalar
+from mutatis._weighting import AbstractWeighting
+from mutatis.rl._environment import Environment
+from mutatis.rl._replay import Replay, Transitions
+from mutatis.rl._tanh_gaussian import TanhGaussian
+from mutatis.rules._none import NoAdaptation
+from mutatis.weightings._average import Average
+
+Net = Callable[[Array, Array], Array]
+"""`net(x (rows, features), task) -> (rows, outputs)`, as the networks of `mutatis.nn` that know their task."""
+
+
+class Twin(eqx.Module):
+    """Two critics, whose smaller estimate counts (Fujimoto et al. 2018)."""
+
+    first: Net
+    second: Net
+
+    def __call__(self, observation: Array, action: Array, task: Array) -> Float[Array, "2 rows"]:
+        """Both estimates of the value of an action."""
+        x = jnp.concatenate([observation, action], axis=1)
+        return jnp.stack([self.first(x, task)[:, 0], self.second(x, task)[:, 0]])
+
+
+class SoftState(NamedTuple):
+    """All that changes: save it, and training goes on as if it had not stopped."""
+
+    actor: Learner
+    critics: Learner
+    targets: Twin
+    log_temperature: Float[Array, "tasks"]
+    actor_outer: OuterState
+    critic_outer: OuterState
+    temperature_optim: optax.OptState
+    replay: Replay
+    environment: Any
+    observation: Float[Array, "worlds features"]
+    key: Key
+    vector_steps: Int[Array, ""]
+
+
+class Progress(NamedTuple):
+    """What a training step saw, by task."""
+
+    reward: Float[Array, "tasks"]
+    success: Float[Array, "tasks"]
+    """Share of worlds with success at this step; NaN where the environment does not know."""
+    critic_loss: Float[Array, "tasks"]
+    actor_loss: Float[Array, "tasks"]
+    temperature: Float[Array, "tasks"]
+
+
+class SoftActorCritic(eqx.Module):
+    """The settings of soft actor-critic; each task has a temperature of its own.
+
+    - `environment`: see `Environment`.
+    - `batch`: transitions of each task in an update.
+    - `updates`: updates after each vector step.
+    - `discount`, `polyak`: of values, and how far the target critics move in an update.
+    - `actor_weighting`, `critic_weighting`: how the tasks share the update; any of the library's.
+    - `normalise_rewards`: whether the critics see each task's rewards divided by their root mean square.
+    """
+
+    environment: Environment
+    optim: optax.GradientTransformation = eqx.field(static=True)
+    temperature_optim: optax.GradientTransformation = eqx.field(static=True)
+    actor_weighting: AbstractWeighting
+    critic_weighting: AbstractWeighting
+    discount: Float[Array, ""]
+    polyak: Float[Array, ""]
+    target_entropy: Float[Array, ""]
+    batch: int = eqx.field(static=True)
+    updates: int = eqx.field(static=True)
+    normalise_rewards: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        environment: Environment,
+        *,
+        batch: int = 128,
+        updates: int = 1,
+        learning_rate: float = 3e-4,
+        clip: float | None = 1.0,
+        discount: float = 0.99,
+        polyak: float = 0.005,
+        actor_weighting: AbstractWeighting | None = None,
+        critic_weighting: AbstractWeighting | None = None,
+        normalise_rewards: bool = False,
+    ):
+        for name, value in (("batch", batch), ("updates", updates)):
+            if value < 1:
+                raise ValueError(f"{name}: must be at least 1, not {value}.")
+        self.environment = environment
+        adam = optax.adam(learning_rate, eps=1e-5)
+        self.optim = adam if clip is None else optax.chain(optax.clip_by_global_norm(clip), adam)
+        self.temperature_optim = adam
+        self.actor_weighting = Average() if actor_weighting is None else actor_weighting
+        self.critic_weighting = Average() if critic_weighting is None else critic_weighting
+        self.discount, self.polyak = jnp.asarray(discount), jnp.asarray(polyak)
+        self.target_entropy = jnp.asarray(-float(environment.action_size))
+        self.batch, self.updates, self.normalise_rewards = batch, updates, normalise_rewards
+
+    def init(self, actor: Net, critics: Twin, *, capacity: int, key: Key) -> SoftState:
+        """The state before the first step.
+
+        - `actor`: to twice the number of actions: means, and logarithms of standard deviations.
+        - `critics`: from observation and action to 1.
+        - `capacity`: transitions that are kept of each task.
+        - `key`: consumed; every random number of the training comes from it.
+        """
+        env = self.environment
+        replay = Replay.empty(env.num_tasks, capacity, env.observation_size, env.action_size)
+        key, reset_key, actor_key, critic_key = jax.random.split(key, 4)
+        acting, judging = Learner(actor, NoAdaptation()), Learner(critics, NoAdaptation())
+        outer = lambda learner, weighting, key: outer_init(
+            learner, weighting, self.optim, num_groups=env.num_tasks, key=key
+        )
+        log_temperature = jnp.zeros(env.num_tasks)
+        environment, observation = env.reset(reset_key)
+        state = SoftState(
+            actor=acting,
+            critics=judging,
+            targets=critics,
+            log_temperature=log_temperature,
+            actor_outer=outer(acting, self.actor_weighting, actor_key),
+            critic_outer=outer(judging, self.critic_weighting, critic_key),
+            temperature_optim=self.temperature_optim.init(log_temperature),
+            replay=replay,
+            environment=environment,
+            observation=observation,
+            key=key,
+            vector_steps=jnp.zeros((), jnp.int32),
+        )
+        # Nothing may lie in two places of the state: each step writes over the last one's memory.
+        return jax.tree.map(lambda leaf: leaf.copy() if eqx.is_array(leaf) else leaf, state)
+
+    @eqx.filter_jit(donate="all-except-first")
+    def explore(self, state: SoftState, steps: int) -> tuple[SoftState, Progress]:
+        """Vector steps with uniform actions and without updates, to fill the replay.
+
+        One program for each number of steps; the state is used up. Progress has the steps as leading axis.
+        """
+        return self._scan(state, steps, random_actions=True)
+
+    @eqx.filter_jit(donate="all-except-first")
+    def train(self, state: SoftState, steps: int) -> tuple[SoftState, Progress]:
+        """Vector steps with the policy's actions, each followed by updates; as `explore` otherwise."""
+        return self._scan(state, steps, random_actions=False)
+
+    def _scan(self, state: SoftState, steps: int, *, random_actions: bool) -> tuple[SoftState, Progress]:
+        arrays, static = eqx.partition(state, eqx.is_array)
+
+        def one(arrays: Any, _: None) -> tuple[Any, Progress]:
+            state, progress = self._step(eqx.combine(arrays, static), random_actions)
+            return eqx.filter(state, eqx.is_array), progress
+
+        arrays, progress = jax.lax.scan(one, arrays, length=steps)
+        return eqx.combine(arrays, static), progress
+
+    def _step(self, state: SoftState, random_actions: bool) -> tuple[SoftState, Progress]:
+        env, tasks = self.environment, self.environment.num_tasks
+        key, act_key, update_key = jax.random.split(state.key, 3)
+        if random_actions:
+            action = jax.random.uniform(act_key, (env.num_envs, env.action_size), minval=-1.0, maxval=1.0)
+        else:
+            action = self.act(state.actor.model, state.observation, key=act_key)
+        environment, shown = env.step(state.environment, action)
+        transitions = Transitions(state.observation, action, shown.reward, shown.last_observation, shown.terminated)
+        state = state._replace(
+            replay=state.replay.add(transitions),
+            environment=environment,
+            observation=shown.observation,
+            key=key,
+            vector_steps=state.vector_steps + 1,
+        )
+        losses = (jnp.full(tasks, jnp.nan), jnp.full(tasks, jnp.nan))
+        if not random_actions:
+            state, losses = self._updates(state, update_key)
+        by_task = lambda x: x.reshape(tasks, -1).mean(axis=1)
+        success = by_task(shown.info.get("success", jnp.full(env.num_envs, jnp.nan)).astype(shown.reward.dtype))
+        return state, Progress(by_task(shown.reward), success, *losses, jnp.exp(state.log_temperature))
+
+    def act(self, actor: Net, observation: Float[Array, "worlds features"], *, key: Key | None) -> Array:
+        """Actions in M worlds, (M, actions): drawn if there is a key, which is consumed, else without noise."""
+        tasks = self.environment.num_tasks
+        by_task = observation.reshape(tasks, -1, observation.shape[1])
+        policies = _policies(actor, by_task)
+        if key is None:
+            action = jax.vmap(lambda policy: policy.mode)(policies)
+        else:
+            action, _ = jax.vmap(TanhGaussian.sample)(policies, jax.random.split(key, tasks))
+        return action.reshape(observation.shape[0], -1)
+
+    def _updates(self, state: SoftState, key: Key) -> tuple[SoftState, tuple[Array, Array]]:
+        arrays, static = eqx.partition(state, eqx.is_array)
+
+        def one(arrays: Any, key: Key) -> tuple[Any, tuple[Array, Array]]:
+            state, losses = self.update(eqx.combine(arrays, static), key=key)
+            return eqx.filter(state, eqx.is_array), losses
+
+        arrays, losses = jax.lax.scan(one, arrays, jax.random.split(key, self.updates))
+        return eqx.combine(arrays, static), jax.tree.map(lambda x: x[-1], losses)
+
+    def update(self, state: SoftState, *, key: Key) -> tuple[SoftState, tuple[Array, Array]]:
+        """One update of critics, actor and temperatures from the replay; the losses of critics and actor by task."""
+        tasks = self.environment.num_tasks
+        index = jnp.arange(tasks)
+        sample_key, target_key, actor_key, temperature_key = jax.random.split(key, 4)
+        batch = state.replay.sample(self.batch, key=sample_key)
+        temperature = jnp.exp(state.log_temperature)
+
+        targets = self._targets(state, batch, temperature, target_key)
+        query = (batch.observation, batch.action, targets, index)
+        critics, critic_outer, critic_losses = outer_step(
+            state.critics, state.critic_outer, Task(None, query, index), objective=critic_loss
+        )
+
+        def objective(actor: Net, data: tuple) -> Scalar:
+            return actor_loss(actor, critics.model, *data)
+
+        query = (batch.observation, temperature, index, jax.random.split(actor_key, tasks))
+        actor, actor_outer, actor_losses = outer_step(
+            state.actor, state.actor_outer, Task(None, query, index), objective=objective
+        )
+
+        policies = _policies(state.actor.model, batch.observation)
+        _, log_prob = jax.vmap(TanhGaussian.sample)(policies, jax.random.split(temperature_key, tasks))
+        gradient = -(log_prob.mean(axis=1) + self.target_entropy)
+        updates, temperature_optim = self.temperature_optim.update(gradient, state.temperature_optim)
+        follow = lambda old, new: old + self.polyak.astype(old.dtype) * (new - old) if eqx.is_array(old) else old
+        return state._replace(
+            actor=actor,
+            critics=critics,
+            targets=jax.tree.map(follow, state.targets, critics.model),
+            log_temperature=optax.apply_updates(state.log_temperature, updates),
+            actor_outer=actor_outer,
+            critic_outer=critic_outer,
+            temperature_optim=temperature_optim,
+        ), (critic_losses, actor_losses)
+
+    def _targets(self, state: SoftState, batch: Transitions, temperature: Array, key: Key) -> Array:
+        """What the critics should say, (tasks, batch): the reward and the soft value of what followed."""
+        index = jnp.arange(self.environment.num_tasks)
+        policies = _policies(state.actor.model, batch.next_observation)
+        action, log_prob = jax.vmap(TanhGaussian.sample)(policies, jax.random.split(key, len(index)))
+        values = jax.vmap(state.targets)(batch.next_observation, action, index).min(axis=1)
+        reward = batch.reward
+        if self.normalise_rewards:
+            reward = reward * state.replay.reward_scale[:, None]
+        soft_value = values - temperature[:, None] * log_prob
+        return reward + self.discount.astype(reward.dtype) * (1 - batch.terminated) * soft_value
+
+
+def critic_loss(critics: Twin, data: tuple) -> Scalar:
+    """Half the mean squared error of both critics on one task's batch, summed over them (eq. 5)."""
+    observation, action, target, task = data
+    return 0.5 * jnp.mean((critics(observation, action, task) - target[None]) ** 2, axis=1).sum()
+
+
+def actor_loss(actor: Net, critics: Twin, observation: Array, temperature: Array, task: Array, key: Key) -> Scalar:
+    """The mean of temperature times log-density minus the smaller critic, on one task's batch (eq. 7)."""
+    action, log_prob = TanhGaussian.of(actor(observation, task)).sample(key)
+    return jnp.mean(temperature * log_prob - critics(observation, action, task).min(axis=0))
+
+
+def _policies(actor: Net, observation: Float[Array, "tasks rows features"]) -> TanhGaussian:
+    index = jnp.arange(observation.shape[0])
+    return jax.vmap(lambda x, task: TanhGaussian.of(actor(x, task)))(observation, index)
