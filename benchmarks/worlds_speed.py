@@ -29,7 +29,6 @@ class Ours:
         self.name = f"ours, {count} a task"
         self.worlds = worlds.make(benchmark, worlds_per_task=count)
         self.worlds.reset(seed=0)
-        self.worlds.set_goals(self.worlds.vectors)
         self.generator = np.random.default_rng(0)
 
     def run(self, seconds):

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 from mutatis._citation import cites
 from mutatis._diagnosis import Diagnosis
 from mutatis._direction import AbstractDirection, Unrolled
-from mutatis._outer import TASKS
+from mutatis._outer import TASKS, check_mapping
 from mutatis._references import FIFTY_2021, YU_2020
 from mutatis._rule import Learner
 from mutatis._task import Task
@@ -67,10 +67,7 @@ def diagnose(
     ```
     """
     params = _chosen(learner, where, depth)
-    if map_tasks and learner.rule.couples_tasks:
-        raise ValueError(
-            "map_tasks=True runs one task at a time, but the rule pools over the tasks; pass map_tasks=False."
-        )
+    check_mapping(learner, map_tasks)
     batch = (tasks, jax.random.split(key, tasks.index.shape[0]))
 
     def loss_by(way, params, task):

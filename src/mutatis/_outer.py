@@ -17,7 +17,7 @@ from mutatis._direction import AbstractDirection, Unrolled
 from mutatis._rule import Learner
 from mutatis._share import same_leaves_once, share_equal_computations
 from mutatis._task import Task
-from mutatis._tree import gramian, trainable, weighted_sum
+from mutatis._tree import gramian, scan, trainable, weighted_sum
 from mutatis._types import Key, Losses, Objective, Tree
 from mutatis._weighting import AbstractWeighting
 
@@ -81,10 +81,7 @@ def outer_step(
     - `map_tasks`: run the tasks one after the other instead of side by side. Less memory, and often faster on a CPU.
       Rules that pool over tasks need side by side.
     """
-    if map_tasks and learner.rule.couples_tasks:
-        raise ValueError(
-            "map_tasks=True runs one task at a time, but the rule pools over the tasks; pass map_tasks=False."
-        )
+    check_mapping(learner, map_tasks)
     key, rule_key, weighting_key = jax.random.split(state.key, 3)
     params, static = eqx.partition(learner, trainable(learner))
     num_tasks = tasks.index.shape[0]
@@ -130,6 +127,14 @@ def outer_step(
     return learner, state, losses
 
 
+def check_mapping(learner: Learner, map_tasks: bool) -> None:
+    """Refuses to take the tasks one after the other where the rule needs them side by side."""
+    if map_tasks and learner.rule.couples_tasks:
+        raise ValueError(
+            "map_tasks=True runs one task at a time, but the rule pools over the tasks; pass map_tasks=False."
+        )
+
+
 @eqx.filter_jit(donate="none")
 def outer_scan(
     learner: Learner,
@@ -150,18 +155,16 @@ def outer_scan(
 
     Other arguments as in `outer_step`.
     """
-    arrays, static = eqx.partition((learner, state), eqx.is_array)
 
-    def one(arrays, _):
-        learner, state = eqx.combine(arrays, static)
+    def one(carry, _):
+        learner, state = carry
         key, sample_key = jax.random.split(state.key)
         state = eqx.tree_at(lambda s: s.key, state, key)
         tasks = sample_tasks(sample_key)
         learner, state, losses = outer_step(
             learner, state, tasks, objective=objective, direction=direction, map_tasks=map_tasks
         )
-        return eqx.filter((learner, state), eqx.is_array), History(losses, tasks.index)
+        return (learner, state), History(losses, tasks.index)
 
-    arrays, history = jax.lax.scan(one, arrays, length=steps)
-    learner, state = eqx.combine(arrays, static)
+    (learner, state), history = scan(one, (learner, state), length=steps)
     return learner, state, history

@@ -1,5 +1,6 @@
 """Arithmetic on PyTrees: what may be trained, and rows of a Jacobian as stacks of trees."""
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import equinox as eqx
@@ -78,6 +79,20 @@ def gramian(rows: PyTree) -> Gramian:
         return jnp.matmul(row, row.T, precision=jax.lax.Precision.HIGHEST)
 
     return jax.tree.reduce(jnp.add, jax.tree.map(of_leaf, rows))
+
+
+def scan(
+    step: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]], carry: PyTree, xs: PyTree = None, length: int | None = None
+) -> tuple[PyTree, PyTree]:
+    """`jax.lax.scan` whose carry may hold, beside arrays, what no step changes: functions, settings."""
+    arrays, static = eqx.partition(carry, eqx.is_array)
+
+    def one(arrays, x):
+        carry, y = step(eqx.combine(arrays, static), x)
+        return eqx.filter(carry, eqx.is_array), y
+
+    arrays, ys = jax.lax.scan(one, arrays, xs, length=length)
+    return eqx.combine(arrays, static), ys
 
 
 def weighted_sum(weights: Weights, rows: PyTree) -> PyTree:

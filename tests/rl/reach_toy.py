@@ -11,16 +11,6 @@ from mutatis.rl._batch import Rollout
 TASKS, HORIZON = 2, 20
 
 
-class Numbered(eqx.Module):
-    """Gives a network the task's number."""
-
-    net: nn.Sequential
-
-    def __call__(self, x, task):
-        number = jnp.broadcast_to(jax.nn.one_hot(task, TASKS, dtype=x.dtype)[None], (x.shape[0], TASKS))
-        return self.net(jnp.concatenate([x, number], axis=1))
-
-
 class PerTask(eqx.Module):
     """A tanh network of its own for each task."""
 

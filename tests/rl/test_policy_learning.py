@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from reach_toy import TASKS, Numbered, best_return, play, tanh_net
+from reach_toy import TASKS, best_return, play, tanh_net
 
 import mutatis
+from mutatis import nn
 from mutatis.rl._baseline import LinearBaseline, ValueBaseline
 from mutatis.rl._batch import assess
 from mutatis.rl._gaussian import GaussianPolicy
@@ -19,8 +20,8 @@ from mutatis.rl._trust_region_update import trpo_update
 
 def policy_and_value():
     keys = jax.random.split(jax.random.key(0), 2)
-    policy = GaussianPolicy(Numbered(tanh_net(6, 32, 32, 2, key=keys[0])), 2, std=0.5)
-    return policy, ValueBaseline(Numbered(tanh_net(6, 32, 32, 1, key=keys[1])))
+    policy = GaussianPolicy(nn.OneHotTask(tanh_net(6, 32, 32, 2, key=keys[0]), TASKS), 2, std=0.5)
+    return policy, ValueBaseline(nn.OneHotTask(tanh_net(6, 32, 32, 1, key=keys[1]), TASKS))
 
 
 def without_noise(policy):

@@ -8,10 +8,11 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 from jax.test_util import check_grads
-from reach_toy import Numbered, PerTask, tanh_net
+from reach_toy import PerTask, tanh_net
 
 import mutatis
 from core_problems import draw
+from mutatis import nn
 from mutatis._tree import trainable
 from mutatis.rl._baseline import LinearBaseline, ValueBaseline
 from mutatis.rl._batch import Batch
@@ -25,8 +26,8 @@ def model(baseline=None, seed=0):
     keys = jax.random.split(jax.random.key(seed), 2)
     policy_net = tanh_net(FEATURES + TASKS, 5, ACTIONS, key=keys[0], dtype=jnp.float64)
     value_net = tanh_net(FEATURES + TASKS, 5, 1, key=keys[1], dtype=jnp.float64)
-    policy = GaussianPolicy(Numbered(policy_net), ACTIONS, num_tasks=TASKS, std=0.7, dtype=jnp.float64)
-    return ActorCritic(policy, ValueBaseline(Numbered(value_net)) if baseline is None else baseline)
+    policy = GaussianPolicy(nn.OneHotTask(policy_net, TASKS), ACTIONS, num_tasks=TASKS, std=0.7, dtype=jnp.float64)
+    return ActorCritic(policy, ValueBaseline(nn.OneHotTask(value_net, TASKS)) if baseline is None else baseline)
 
 
 def batch(seed=0, tasks=TASKS):

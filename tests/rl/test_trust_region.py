@@ -10,10 +10,11 @@ import optax
 import pytest
 import scipy.stats
 from jax.flatten_util import ravel_pytree
-from reach_toy import Numbered, tanh_net
+from reach_toy import tanh_net
 
 import mutatis
 from core_problems import draw
+from mutatis import nn
 from mutatis._tree import trainable
 from mutatis.rl._batch import Batch
 from mutatis.rl._gaussian import GaussianPolicy
@@ -24,7 +25,7 @@ TASKS, ROWS, FEATURES, ACTIONS, RADIUS, DAMPING = 2, 15, 4, 2, 0.01, 1e-5
 
 
 def policy(dtype=jnp.float64):
-    net = Numbered(tanh_net(FEATURES + TASKS, 3, ACTIONS, key=jax.random.key(0), dtype=dtype))
+    net = nn.OneHotTask(tanh_net(FEATURES + TASKS, 3, ACTIONS, key=jax.random.key(0), dtype=dtype), TASKS)
     return GaussianPolicy(net, ACTIONS, num_tasks=TASKS, std=0.7, dtype=dtype)
 
 

@@ -5,9 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from reach_toy import Numbered, tanh_net
+from reach_toy import tanh_net
 
 from core_problems import draw
+from mutatis import nn
 from mutatis.rl._baseline import LinearBaseline, ValueBaseline
 from mutatis.rl._batch import Rollout, assess, by_task, normalised
 from mutatis.rl._returns import generalised_advantages
@@ -87,7 +88,7 @@ def test_rows_go_to_the_task_of_their_world():
 
 
 def test_a_batch_holds_each_task_with_its_own_values():
-    seen, net = rollout(), Numbered(tanh_net(6, 5, 1, key=jax.random.key(0), dtype=jnp.float64))
+    seen, net = rollout(), nn.OneHotTask(tanh_net(6, 5, 1, key=jax.random.key(0), dtype=jnp.float64), 2)
     batch = assess(ValueBaseline(net), seen, num_tasks=2, discount=0.9, trace=0.8, normalise=False)
     for task, worlds in ((0, slice(0, 2)), (1, slice(2, 4))):
         value, next_value = (

@@ -9,9 +9,6 @@ import worlds_parity
 from mutatis.worlds import TASKS
 from mutatis.worlds.tasks._first_rewards import FIRST_REWARDS
 
-# The original's policies say so where they ask for more than an action can be.
-pytestmark = pytest.mark.filterwarnings("ignore:Constant:UserWarning")
-
 SOME = (
     *("reach", "push", "pick-place", "door-open", "drawer-open", "drawer-close", "button-press-topdown"),
     *("peg-insert-side", "window-open", "window-close", "stick-push", "door-lock", "bin-picking", "lever-pull"),

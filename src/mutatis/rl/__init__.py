@@ -1,5 +1,6 @@
 """Reinforcement learning for one task or many."""
 
+from mutatis._timestep import Timestep as Timestep
 from mutatis.rl._baseline import AbstractBaseline as AbstractBaseline
 from mutatis.rl._baseline import LinearBaseline as LinearBaseline
 from mutatis.rl._baseline import ValueBaseline as ValueBaseline
@@ -10,7 +11,6 @@ from mutatis.rl._batch import by_task as by_task
 from mutatis.rl._batch import normalised as normalised
 from mutatis.rl._environment import Environment as Environment
 from mutatis.rl._environment import PointRobot as PointRobot
-from mutatis.rl._environment import Timestep as Timestep
 from mutatis.rl._gaussian import Gaussian as Gaussian
 from mutatis.rl._gaussian import GaussianPolicy as GaussianPolicy
 from mutatis.rl._proximal import ActorCritic as ActorCritic

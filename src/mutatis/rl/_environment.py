@@ -1,27 +1,14 @@
 """What agents ask of environments, and a family whose best return is known."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
+from mutatis._timestep import Timestep
 from mutatis._types import Key
-
-
-class Timestep(NamedTuple):
-    """What M worlds show after an action. A world whose episode ended already shows the start of its next."""
-
-    observation: Float[Array, "worlds features"]
-    last_observation: Float[Array, "worlds features"]
-    """Of the action itself: the one to bootstrap from where an episode was truncated."""
-    reward: Float[Array, "worlds"]
-    terminated: Bool[Array, "worlds"]
-    truncated: Bool[Array, "worlds"]
-    info: Mapping[str, Array]
-    """`success` where the environment knows it."""
 
 
 class Environment(Protocol):
@@ -39,8 +26,8 @@ class Environment(Protocol):
         """Starts an episode in every world."""
         ...
 
-    def step(self, state: Any, action: Float[Array, "worlds actions"], /) -> tuple[Any, Any]:
-        """Acts in every world; the state and a `Timestep`. Where an episode ends, the next begins."""
+    def step(self, state: Any, action: Float[Array, "worlds actions"], /) -> tuple[Any, Timestep]:
+        """Acts in every world. Where an episode ends, the next begins."""
         ...
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from mutatis._outer import OuterState, outer_step
 from mutatis._rule import Learner
 from mutatis._task import Task
-from mutatis._tree import trainable
+from mutatis._tree import scan, trainable
 from mutatis._types import Key, Scalar
 from mutatis.rl._baseline import AbstractBaseline
 from mutatis.rl._batch import Batch
@@ -114,16 +114,15 @@ def ppo_update(
         raise ValueError(f"minibatches is {minibatches}, which does not divide the {rows} rows of each task.")
     key, order_key = jax.random.split(state.key)
     state = eqx.tree_at(lambda s: s.key, state, key)
-    arrays, static = eqx.partition((learner, state), eqx.is_array)
 
-    def one(arrays, order):
-        learner, state = eqx.combine(arrays, static)
+    def one(carry, order):
+        learner, state = carry
         task = Task(context=None, query=_rows(batch, order), index=batch.task)
         learner, state, losses = outer_step(learner, state, task, objective=objective)
-        return eqx.filter((learner, state), eqx.is_array), losses
+        return (learner, state), losses
 
-    arrays, losses = jax.lax.scan(one, arrays, _orders(order_key, epochs, tasks, rows, minibatches))
-    learner, state = eqx.combine(arrays, static)
+    orders = _orders(order_key, epochs, tasks, rows, minibatches)
+    (learner, state), losses = scan(one, (learner, state), orders)
     return learner, state, ProximalReport(losses, *_change(learner.model, batch, objective.clip))
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from mutatis._outer import OuterState, outer_init, outer_step
 from mutatis._rule import Learner
 from mutatis._task import Task
+from mutatis._tree import scan
 from mutatis._types import Key, Scalar
 from mutatis._weighting import AbstractWeighting
 from mutatis.rl._environment import Environment
@@ -154,24 +155,14 @@ class SoftActorCritic(eqx.Module):
 
         One program for each number of steps; the state is used up. Progress has the steps as leading axis.
         """
-        return self._scan(state, steps, random_actions=True)
+        return scan(lambda state, _: self._step(state, random_actions=True), state, length=steps)
 
     @eqx.filter_jit(donate="all-except-first")
     def train(self, state: SoftState, steps: int) -> tuple[SoftState, Progress]:
         """Vector steps with the policy's actions, each followed by updates; as `explore` otherwise."""
-        return self._scan(state, steps, random_actions=False)
+        return scan(lambda state, _: self._step(state, random_actions=False), state, length=steps)
 
-    def _scan(self, state: SoftState, steps: int, *, random_actions: bool) -> tuple[SoftState, Progress]:
-        arrays, static = eqx.partition(state, eqx.is_array)
-
-        def one(arrays: Any, _: None) -> tuple[Any, Progress]:
-            state, progress = self._step(eqx.combine(arrays, static), random_actions)
-            return eqx.filter(state, eqx.is_array), progress
-
-        arrays, progress = jax.lax.scan(one, arrays, length=steps)
-        return eqx.combine(arrays, static), progress
-
-    def _step(self, state: SoftState, random_actions: bool) -> tuple[SoftState, Progress]:
+    def _step(self, state: SoftState, *, random_actions: bool) -> tuple[SoftState, Progress]:
         env, tasks = self.environment, self.environment.num_tasks
         key, act_key, update_key = jax.random.split(state.key, 3)
         if random_actions:
@@ -187,12 +178,15 @@ class SoftActorCritic(eqx.Module):
             key=key,
             vector_steps=state.vector_steps + 1,
         )
-        losses = (jnp.full(tasks, jnp.nan), jnp.full(tasks, jnp.nan))
+        critic_losses = actor_losses = jnp.full(tasks, jnp.nan)
         if not random_actions:
-            state, losses = self._updates(state, update_key)
+            update = lambda state, key: self.update(state, key=key)
+            state, every = scan(update, state, jax.random.split(update_key, self.updates))
+            critic_losses, actor_losses = jax.tree.map(lambda losses: losses[-1], every)
         by_task = lambda x: x.reshape(tasks, -1).mean(axis=1)
         success = by_task(shown.info.get("success", jnp.full(env.num_envs, jnp.nan)).astype(shown.reward.dtype))
-        return state, Progress(by_task(shown.reward), success, *losses, jnp.exp(state.log_temperature))
+        temperature = jnp.exp(state.log_temperature)
+        return state, Progress(by_task(shown.reward), success, critic_losses, actor_losses, temperature)
 
     def act(self, actor: Net, observation: Float[Array, "worlds features"], *, key: Key | None) -> Array:
         """Actions in M worlds, (M, actions): drawn if there is a key, which is consumed, else without noise."""
@@ -204,16 +198,6 @@ class SoftActorCritic(eqx.Module):
         else:
             action, _ = jax.vmap(TanhGaussian.sample)(policies, jax.random.split(key, tasks))
         return action.reshape(observation.shape[0], -1)
-
-    def _updates(self, state: SoftState, key: Key) -> tuple[SoftState, tuple[Array, Array]]:
-        arrays, static = eqx.partition(state, eqx.is_array)
-
-        def one(arrays: Any, key: Key) -> tuple[Any, tuple[Array, Array]]:
-            state, losses = self.update(eqx.combine(arrays, static), key=key)
-            return eqx.filter(state, eqx.is_array), losses
-
-        arrays, losses = jax.lax.scan(one, arrays, jax.random.split(key, self.updates))
-        return eqx.combine(arrays, static), jax.tree.map(lambda x: x[-1], losses)
 
     def update(self, state: SoftState, *, key: Key) -> tuple[SoftState, tuple[Array, Array]]:
         """One update of critics, actor and temperatures from the replay; the losses of critics and actor by task."""

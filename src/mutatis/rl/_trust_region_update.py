@@ -53,9 +53,8 @@ def trust_region_step(
     - `objective`, `divergence`: of an adapted policy and one task's query.
     """
     static = eqx.filter(learner, trainable(learner), inverse=True)
-    rule_key = jax.random.split(state.key, 3)[
-        1
-    ]  # the one that outer_step gives the rule, so that its noise is the same
+    # The key that outer_step gives the rule, so that its noise is the same.
+    _, rule_key, _ = jax.random.split(state.key, 3)
     keys = jax.random.split(rule_key, tasks.index.shape[0])
 
     def mean_of(judge: Objective):

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import jax
@@ -11,9 +10,9 @@ import numpy as np
 from mutatis._diagnosis import Diagnosis
 from mutatis._diagnosis_words import Names, name_of
 from mutatis.studies._charts import Series, Style, line_chart, linear_axis, log_axis
-from mutatis.studies._markup import Markup, element, join, raw, section
+from mutatis.studies._markup import Markup, element, join, section
 from mutatis.studies._numbers import rough
-from mutatis.studies._store import write_whole
+from mutatis.studies._shell import write_page
 from mutatis.studies._weight_pictures import NEGATIVE, POSITIVE, USED
 
 WRITTEN = 12
@@ -51,20 +50,8 @@ def write_diagnosis(
         element("ul", (element("li", line) for line in said[:cut]), class_="evidence"),
         element("div", element("h4", "What to try"), element("ul", tries), class_="finding tries") if tries else None,
     )
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{title} · mutatis"),
-        element("link", rel="icon", href="data:,"),
-        element("style", raw(files("mutatis.studies").joinpath("_page.css").read_text(encoding="utf-8"))),
-    )
     main = element("main", element("article", header, diagnosis_pictures(diagnosis, names=names, steps=steps)))
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, f"<!doctype html>\n{element('html', head, element('body', main), lang='en')}\n")
-    return out
+    return write_page(out, title, main)
 
 
 def diagnosis_pictures(diagnosis: Diagnosis, *, names: Names = None, steps: Sequence[int] | None = None) -> Markup:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from mutatis.studies._group_bars import group_bars
 from mutatis.studies._markup import Markup, element, join, raw, section
 from mutatis.studies._pictures import picture_section
 from mutatis.studies._results import INCIDENTAL, Results, read_results
-from mutatis.studies._store import write_whole
+from mutatis.studies._shell import own_text, write_page
 from mutatis.studies._symmetry_page import findings, symmetry_sections, what_was_judged
 from mutatis.studies._symmetry_view import SymmetryView
 from mutatis.studies._table import summary_table
@@ -33,33 +32,12 @@ def write_report(directories: Sequence[Path], out: Path) -> Path:
     **Raises:** `FileNotFoundError` or `ValueError`, naming the file, if a directory holds no readable run.
     """
     studies = read_results([Path(directory) for directory in directories])
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, _page(studies))
-    return out
-
-
-def _page(studies: Sequence[Results]) -> str:
     styles = _styles(studies)
     title = ", ".join(study.study for study in studies)
     parts = [_study(View(study, styles), f"study{place}") for place, study in enumerate(studies)]
     links = [element("a", study.study, href=f"#study{place}") for place, study in enumerate(studies)]
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{title} · mutatis"),
-        element("link", rel="icon", href="data:,"),
-        element("style", raw(_own_text("_page.css"))),
-    )
     navigation = element("nav", links) if len(studies) > 1 else None
-    body = element("body", navigation, element("main", parts), element("script", raw(_own_text("_page.js"))))
-    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
-
-
-def _own_text(name: str) -> str:
-    return files("mutatis.studies").joinpath(name).read_text(encoding="utf-8")
+    return write_page(out, title, navigation, element("main", parts), element("script", raw(own_text("_page.js"))))
 
 
 def _styles(studies: Sequence[Results]) -> dict[str, Style]:

@@ -1,5 +1,6 @@
 """Meta-World's fifty manipulation tasks (Yu et al. 2019), faithful, batched and fast."""
 
+from mutatis._timestep import Timestep as Timestep
 from mutatis.worlds import _requirements as _requirements
 from mutatis.worlds._benchmarks import BENCHMARKS as BENCHMARKS
 from mutatis.worlds._benchmarks import Benchmark as Benchmark
@@ -13,7 +14,6 @@ from mutatis.worlds._evaluate import evaluate as evaluate
 from mutatis.worlds._evaluate import evaluation_worlds as evaluation_worlds
 from mutatis.worlds._experts import Experts as Experts
 from mutatis.worlds._functional import FunctionalWorlds as FunctionalWorlds
-from mutatis.worlds._functional import Timestep as Timestep
 from mutatis.worlds._goals import goal_vectors as goal_vectors
 from mutatis.worlds._make import make as make
 from mutatis.worlds._models import version as version

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,7 +12,7 @@ import numpy as np
 from mutatis.worlds._episode import Episode, Step, first_episodes, judge
 from mutatis.worlds._pose import Pose
 from mutatis.worlds._simulator import Simulator, State
-from mutatis.worlds._start import Start, Starts
+from mutatis.worlds._start import AllStarts, Start
 from mutatis.worlds._task import Task
 from mutatis.worlds._threads import Threads
 from mutatis.worlds._warp import WarpSimulator
@@ -24,16 +23,12 @@ class DeviceEngine:
 
     def __init__(self, tasks: Sequence[Task], worlds: int, threads: Threads):
         self._tasks = tasks
-        self._starts = [Starts(task) for task in tasks]
+        self.starts = AllStarts(tasks, threads)
         self._threads = threads
         self._worlds = worlds
         self._simulator = WarpSimulator(tasks, worlds)
         self._states: list[_State] = []
         self._step = jax.jit(self._traced_step)
-
-    def starts(self, vectors: Sequence[np.ndarray]) -> list[list[Start]]:
-        """For each task, the starts at some random vectors."""
-        return self._threads.run([partial(*each) for each in zip(self._starts, vectors, strict=True)])
 
     def place(self, worlds: np.ndarray, starts: Sequence[Start]) -> None:
         """Puts some worlds, by index, at the start of an episode; the first time, all of them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from mutatis.worlds._cell import Cell
 from mutatis.worlds._episode import Step
 from mutatis.worlds._pose import Pose
 from mutatis.worlds._simulator import HostSimulator, Simulator
-from mutatis.worlds._start import Start, Starts
+from mutatis.worlds._start import AllStarts, Start
 from mutatis.worlds._task import Task
 from mutatis.worlds._threads import Threads
 
@@ -20,9 +20,7 @@ from mutatis.worlds._threads import Threads
 class AbstractEngine(Protocol):
     """W worlds for each of some tasks, those of the first task first."""
 
-    def starts(self, vectors: Sequence[np.ndarray]) -> list[list[Start]]:
-        """For each task, the starts at some random vectors."""
-        ...
+    starts: AllStarts
 
     def place(self, worlds: np.ndarray, starts: Sequence[Start]) -> None:
         """Puts some worlds, by index, at the start of an episode; the first time, all of them."""
@@ -52,18 +50,19 @@ class Engine:
     """
 
     def __init__(self, tasks: Sequence[Task], worlds: int, threads: Threads, *, measure_touch: bool):
-        self._starts = [Starts(task) for task in tasks]
+        self.starts = AllStarts(tasks, threads)
+        self._tasks = tasks
         self._threads = threads
         self._worlds = worlds
         self._measure_touch = measure_touch
         parts = threads.parts(worlds, len(tasks))
         self._slices = [slice(k * worlds + p.start, k * worlds + p.stop) for k in range(len(tasks)) for p in parts]
-        sizes = [(task, part.stop - part.start) for task in tasks for part in parts]
-        self._cells = threads.run([partial(Cell, *each, measure_touch=measure_touch) for each in sizes])
+        self._sizes = [(task, part.stop - part.start) for task in tasks for part in parts]
 
-    def starts(self, vectors: Sequence[np.ndarray]) -> list[list[Start]]:
-        """For each task, the starts at some random vectors."""
-        return self._threads.run([partial(*each) for each in zip(self._starts, vectors, strict=True)])
+    @cached_property
+    def _cells(self) -> list[Cell]:
+        """Built when the first episode begins: who only wants the functional face does not pay for them."""
+        return self._threads.run([partial(Cell, *each, measure_touch=self._measure_touch) for each in self._sizes])
 
     def place(self, worlds: np.ndarray, starts: Sequence[Start]) -> None:
         """Puts some worlds, by index, at the start of an episode."""
@@ -89,8 +88,7 @@ class Engine:
 
     def simulator(self) -> Simulator:
         """The physics of the same worlds, for a program that JAX compiles."""
-        tasks = [starts.task for starts in self._starts]
-        return HostSimulator(tasks, self._worlds, self._threads, measure_touch=self._measure_touch)
+        return HostSimulator(self._tasks, self._worlds, self._threads, measure_touch=self._measure_touch)
 
     def physics_alone(self) -> None:
         """The physics of one action in every world, and nothing else: what a benchmark compares a step with."""

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mutatis._timestep import Timestep
 from mutatis.worlds._episode import Episode, first_episodes, judge
-from mutatis.worlds._observation import SIZE
+from mutatis.worlds._observation import SIZE, stack
 from mutatis.worlds._simulator import Advance, Simulator, State
 from mutatis.worlds._situation import INFO
 from mutatis.worlds._start import Start
@@ -35,23 +36,6 @@ class TaskState(NamedTuple):
     """Episodes that ended, (W,)."""
     steps: jax.Array
     """Actions in this episode, (W,)."""
-
-
-class Timestep(NamedTuple):
-    """What M worlds show after an action. A world whose episode ended already shows the start of its next."""
-
-    observation: jax.Array
-    """(M, 39), of the new episode where one began."""
-    last_observation: jax.Array
-    """(M, 39), of the action itself: the one to bootstrap from where an episode was truncated."""
-    reward: jax.Array
-    """(M,)."""
-    terminated: jax.Array
-    """Boolean, (M,)."""
-    truncated: jax.Array
-    """Boolean, (M,)."""
-    info: dict[str, jax.Array]
-    """`success`, the original's other terms, `unstable` and `goal`, (M,)."""
 
 
 class FunctionalWorlds:
@@ -129,7 +113,7 @@ class FunctionalWorlds:
 
     def _first(self, episode: Episode) -> jax.Array:
         """What is seen at the start of an episode: one moment twice."""
-        return jnp.concatenate([episode.before, episode.before, self._goal(episode)], axis=1)
+        return stack(episode.before, episode.before, self._goal(episode))
 
     def _goal(self, episode: Episode) -> jax.Array:
         goal = episode.memory["target"]

@@ -10,12 +10,20 @@ from mujoco.batch import Batch
 
 from mutatis.worlds import _models
 from mutatis.worlds._bench import MOCAP_QUAT, SUBSTEPS
-from mutatis.worlds._scene import READ, Layout, Scene, clip
+from mutatis.worlds._scene import READ, Array, Layout, Scene, clip
 from mutatis.worlds._start import Start
 from mutatis.worlds._task import Task
 
 ACTION_SCALE = 1 / 100
 """Metres that the hand's target moves for an action of 1."""
+
+
+def hand_sent(hand: Array, action: Array, low: Array, high: Array) -> Array:
+    """Where an action sends the hand from where it was sent before, (N, 3) each, in metres.
+
+    The product keeps the action's own precision, as the original's does.
+    """
+    return clip(hand + clip(action[:, :3], -1, 1) * ACTION_SCALE, low, high)
 
 
 class Physics:
@@ -55,9 +63,7 @@ class Physics:
 
         **Returns:** Which simulations diverged, (N,). MuJoCo resets them to its model's default state.
         """
-        # The product keeps the action's own precision, as the original's does.
-        hand = self._mocap_pos[:, 0] + clip(action[:, :3], -1, 1) * ACTION_SCALE
-        self._mocap_pos[:, 0] = clip(hand, self._low, self._high)
+        self._mocap_pos[:, 0] = hand_sent(self._mocap_pos[:, 0], action, self._low, self._high)
         self._mocap_quat[:, 0] = MOCAP_QUAT
         self._ctrl[:, 0] = action[:, 3]
         self._ctrl[:, 1] = -action[:, 3]

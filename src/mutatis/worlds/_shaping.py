@@ -53,6 +53,13 @@ class Grip(NamedTuple):
         return (self.grasp + self.caging) / 2
 
 
+def at_object(now: Situation, position: Array, radius: float, start: Array | None = None) -> Array:
+    """1 where the hand is within `radius` metres of the object in the xz plane, about 0.1 where it started, (N,)."""
+    origin = now.object_start if start is None else start
+    margin = distance(origin[:, ::2], now.tcp_start[:, ::2]) - radius
+    return long_tail(distance(now.tcp[:, ::2], position[:, ::2]), 0, radius, margin)
+
+
 def grip(
     now: Situation,
     position: Array,
@@ -81,9 +88,8 @@ def grip(
     gaps = xp.abs(pads_y - position[:, 1:2])
     margins = xp.abs(xp.abs(pads_y - origin[:, 1:2]) - pad_success)
     beside = long_tail(gaps, radius, pad_success, margins)
-    margin_xz = distance(origin[:, ::2], now.tcp_start[:, ::2]) - xz_threshold
-    at_object = long_tail(distance(now.tcp[:, ::2], position[:, ::2]), 0, xz_threshold, margin_xz)
-    return closing(now, both(both(beside[:, 0], beside[:, 1]), at_object), effort)
+    around = both(beside[:, 0], beside[:, 1])
+    return closing(now, both(around, at_object(now, position, xz_threshold, start)), effort)
 
 
 def closing(now: Situation, caging: Array, effort: float = 1.0) -> Grip:

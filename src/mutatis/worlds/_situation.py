@@ -42,11 +42,6 @@ class Situation:
         """(N, 3)."""
         return self.scene.body("leftpad")
 
-    @cached_property
-    def right_pad(self) -> Array:
-        """(N, 3)."""
-        return self.scene.body("rightpad")
-
     @property
     def pads_y(self) -> Array:
         """The pads' coordinates along y, in which they close: left, right, (N, 2)."""

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from functools import partial
 from threading import Lock
 from typing import NamedTuple
 
@@ -15,6 +17,7 @@ from mutatis.worlds import _models
 from mutatis.worlds._bench import Bench
 from mutatis.worlds._observation import frame
 from mutatis.worlds._task import Task
+from mutatis.worlds._threads import Threads
 
 INTEGRATION = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 """Everything the next physics step depends on, the solver's warm start included."""
@@ -60,6 +63,18 @@ class Starts:
                 usual = model.body_pos.copy()
                 self._known |= {key: _prepare(self.task, model, usual, vector) for key, vector in new.items()}
             return [self._known[vector.tobytes()] for vector in vectors]
+
+
+class AllStarts:
+    """The starts of several tasks, each task's on one of the threads."""
+
+    def __init__(self, tasks: Sequence[Task], threads: Threads):
+        self._starts = [Starts(task) for task in tasks]
+        self._threads = threads
+
+    def __call__(self, vectors: Sequence[np.ndarray]) -> list[list[Start]]:
+        """For each task, the starts at some random vectors."""
+        return self._threads.run([partial(*each) for each in zip(self._starts, vectors, strict=True)])
 
 
 def _prepare(task: Task, model: mujoco.MjModel, usual: np.ndarray, vector: np.ndarray) -> Start:

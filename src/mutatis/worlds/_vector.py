@@ -16,7 +16,7 @@ from mutatis.worlds._engine import AbstractEngine
 from mutatis.worlds._episode import Step
 from mutatis.worlds._functional import FunctionalWorlds
 from mutatis.worlds._goals import checked
-from mutatis.worlds._observation import FRAME, HAND_HIGH, HAND_LOW, SIZE
+from mutatis.worlds._observation import FRAME, HAND_HIGH, HAND_LOW, SIZE, stack
 from mutatis.worlds._pose import Pose
 from mutatis.worlds._render import Renderer
 from mutatis.worlds._situation import INFO
@@ -87,7 +87,7 @@ class Worlds(VectorEnv):
         self._redraw_goals = redraw_goals
         self._observe_goal = observe_goal
         self._one_hot = np.eye(len(self.tasks))[self.task_index] if one_hot else None
-        self._goal = np.zeros((self.num_envs, 3))
+        self._goal = self.targets if observe_goal else np.zeros((self.num_envs, 3))
         self._frame = np.zeros((self.num_envs, FRAME))
         self._seen = np.zeros((self.num_envs, SIZE + one_hot * len(self.tasks)))
         self._steps = np.zeros(self.num_envs, int)
@@ -267,15 +267,13 @@ class Worlds(VectorEnv):
         self._engine.place(worlds, starts)
         self._frame[worlds] = [start.frame for start in starts]
         self.targets[worlds] = [start.memory["target"] for start in starts]
-        if self._observe_goal:
-            self._goal[worlds] = self.targets[worlds]
         self._steps[worlds] = 0
         self._done[worlds] = False
 
     def _first(self, mask: np.ndarray) -> np.ndarray:
         """What some worlds show at the start of an episode: one moment twice."""
         frame = self._frame[mask]
-        observation = np.concatenate([frame, frame, self._goal[mask]], axis=1)
+        observation = stack(frame, frame, self._goal[mask])
         return observation if self._one_hot is None else np.concatenate([observation, self._one_hot[mask]], axis=1)
 
     def _checked_actions(self, actions: np.ndarray) -> np.ndarray:
@@ -349,8 +347,8 @@ def _observation_space(one_hot: int, observe_goal: bool) -> Box:
 
 
 def _info(steps: Sequence[Step]) -> dict[str, np.ndarray]:
-    terms = {name: np.concatenate([getattr(step.outcome, name) for step in steps]) for name in INFO}
-    terms = {name: term if name == "success" else term.astype(float) for name, term in terms.items()}
+    joined = lambda name, kind: np.concatenate([getattr(step.outcome, name) for step in steps], dtype=kind)
+    terms = {name: joined(name, bool if name == "success" else float) for name in INFO}
     return terms | {"unstable": np.concatenate([step.unstable for step in steps])}
 
 

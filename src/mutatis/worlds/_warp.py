@@ -17,7 +17,7 @@ import warp
 
 from mutatis.worlds import _models
 from mutatis.worlds._bench import MOCAP_QUAT, SUBSTEPS
-from mutatis.worlds._physics import ACTION_SCALE
+from mutatis.worlds._physics import hand_sent
 from mutatis.worlds._scene import READ, Layout, Scene
 from mutatis.worlds._simulator import Advance, State
 from mutatis.worlds._start import INTEGRATION, Start
@@ -65,8 +65,7 @@ class WarpSimulator:
         bounds = self._tasks[task].hand_low, self._tasks[task].hand_high
         low, high = jnp.asarray(bounds, jnp.float32)[:, None]
         action = action.astype(jnp.float32)
-        hand = state["mocap_pos"][:, 0] + jnp.clip(action[:, :3], -1, 1) * ACTION_SCALE
-        mocap = jnp.clip(hand, low, high)[:, None]
+        mocap = hand_sent(state["mocap_pos"][:, 0], action, low, high)[:, None]
         ctrl = jnp.stack([action[:, 3], -action[:, 3]], axis=1)
         inputs = state | {"mocap_pos": mocap, "ctrl": ctrl}
         outputs = self._steps[task](*(inputs[name] for name in _STATE))

@@ -6,11 +6,11 @@ import numpy as np
 
 from mutatis.worlds._bench import Bench
 from mutatis.worlds._scene import Array, Scene, distance, norm
-from mutatis.worlds._shaping import both, grip, long_tail, reach
+from mutatis.worlds._shaping import grip, long_tail, reach
 from mutatis.worlds._situation import Outcome, Situation
 from mutatis.worlds._task import Moves, Task
 from mutatis.worlds.tasks._buttons import approach, opened, press
-from mutatis.worlds.tasks._common import scenery
+from mutatis.worlds.tasks._common import carried, scenery
 
 _HAND = (0.0, 0.4, 0.2)
 _BUTTON_TRAVEL = 0.03
@@ -54,8 +54,7 @@ def _evaluate_mug(now: Situation) -> Outcome:
     holding = grip(now, mug, radius=0.02, pad_success=0.05, xz_threshold=0.05, effort=0.7).grasp
     grasp = (holding + reach(now, mug, 0.04)) / 2
     hand_gap = distance(mug, now.tcp)
-    reward = both(grasp, in_place) + xp.where((hand_gap < 0.04) & (opening > 0), 1 + 5 * in_place, 0.0)
-    reward = xp.where(scaled_gap < 0.05, 10.0, reward)
+    reward = carried(grasp, in_place, (hand_gap < 0.04) & (opening > 0), 1 + 5 * in_place, scaled_gap < 0.05)
     return Outcome(reward, gap <= 0.07, hand_gap <= 0.03, now.touching & (opening > 0), grasp, in_place, gap)
 
 

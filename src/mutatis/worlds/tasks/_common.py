@@ -44,6 +44,18 @@ def raised(now: Situation, height: float) -> Array:
     return (now.object[:, 2] - height > now.object_start[:, 2]) & (now.opening > 0)
 
 
+def pad_gaps(now: Situation, beside: float) -> tuple[Array, Array]:
+    """How far the left and the right pad are outside the object's middle, along y, and margins to judge that by.
+
+    The margins are what a gap lacks to, or has over, the distance `beside`: (N, 2) each, in metres. The original means
+    the pads' places at the start, but holds views of the simulation: their places now.
+    """
+    xp = now.xp
+    middle = now.object[:, 1:2]
+    gaps = (now.pads_y - middle) * xp.asarray([[1.0, -1.0]])
+    return gaps, xp.abs(xp.abs(gaps) - beside)
+
+
 def carried(grasp: Array, in_place: Array, held: Array, bonus: Array, arrived: Array) -> Array:
     """The common reward: grasp and bring, a bonus while the object is held, and 10 where it has arrived."""
     xp = interface(grasp)

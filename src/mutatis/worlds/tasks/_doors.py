@@ -11,7 +11,7 @@ from mutatis.worlds._scene import Array, Scene, clip, distance, norm
 from mutatis.worlds._shaping import both, gaussian, long_tail
 from mutatis.worlds._situation import Outcome, Situation
 from mutatis.worlds._task import Task, single
-from mutatis.worlds.tasks._common import scenery, shoulder
+from mutatis.worlds.tasks._common import above, funnel, scenery, shoulder
 
 _DOOR = scenery("door")
 _JOINT, _VELOCITY = 9, (9, 10)
@@ -59,10 +59,9 @@ def _ready_to_open(now: Situation) -> Array:
     xp = now.xp
     hand = now.observation[:, :3]
     from_handle = hand - (now.object + xp.asarray([[-0.05, 0.0, 0.0]]))
-    beyond = norm(from_handle[:, :2]) - 0.12
-    floor = xp.where(beyond > 0, 0.04 * xp.log(xp.where(beyond > 0, beyond, 1.0)) + 0.4, 0.0)
-    above = long_tail(floor - hand[:, 2], -math.inf, 0.01, floor / 2)
-    return both(above, long_tail(norm(from_handle - xp.asarray([[0.05, 0.03, -0.01]])), 0, 0.06, 0.5))
+    floor = funnel(norm(from_handle[:, :2]), throat=0.12, slope=0.04, rim=0.4)
+    between = long_tail(norm(from_handle - xp.asarray([[0.05, 0.03, -0.01]])), 0, 0.06, 0.5)
+    return both(above(hand[:, 2], floor, floor / 2), between)
 
 
 def _evaluate_open(now: Situation) -> Outcome:

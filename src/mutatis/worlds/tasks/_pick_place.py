@@ -6,25 +6,17 @@ import numpy as np
 
 from mutatis.worlds._bench import Bench
 from mutatis.worlds._scene import Array, Scene, distance, norm
-from mutatis.worlds._shaping import Grip, both, closing, grip, long_tail
+from mutatis.worlds._shaping import Grip, at_object, both, closing, grip, long_tail
 from mutatis.worlds._situation import Outcome, Situation
 from mutatis.worlds._task import Moves, Task, single
-from mutatis.worlds.tasks._common import above, carried, funnel, pose, puck, raised, start_as_drawn
+from mutatis.worlds.tasks._common import above, carried, funnel, pad_gaps, pose, puck, raised, start_as_drawn
 
 
 def _pinch(now: Situation) -> Grip:
     """A grip measured from the side each pad should be on; the margins shrink with the pads' present distance."""
-    xp = now.xp
-    puck, left, right = now.object, now.left_pad, now.right_pad
-    radius, beside, at = 0.015, 0.05, 0.005
-
-    def side(gap: Array, pad: Array) -> Array:
-        # The original means the pads' places at the start, but holds views of the simulation: their places now.
-        return long_tail(gap, radius, beside, xp.abs(xp.abs(puck[:, 1] - pad[:, 1]) - beside))
-
-    sides = both(side(left[:, 1] - puck[:, 1], left), side(puck[:, 1] - right[:, 1], right))
-    margin = distance(now.object_start[:, ::2], now.tcp_start[:, ::2]) - at
-    return closing(now, both(sides, long_tail(distance(now.tcp[:, ::2], puck[:, ::2]), 0, at, margin)))
+    gaps, margins = pad_gaps(now, 0.05)
+    sides = long_tail(gaps, 0.015, 0.05, margins)
+    return closing(now, both(both(sides[:, 0], sides[:, 1]), at_object(now, now.object, 0.005)))
 
 
 def _evaluate(now: Situation) -> Outcome:

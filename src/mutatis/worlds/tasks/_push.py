@@ -6,10 +6,10 @@ import numpy as np
 
 from mutatis.worlds._bench import Bench
 from mutatis.worlds._scene import Array, distance, norm
-from mutatis.worlds._shaping import both, grip, long_tail
+from mutatis.worlds._shaping import at_object, both, grip, long_tail
 from mutatis.worlds._situation import Outcome, Situation
 from mutatis.worlds._task import Task, single
-from mutatis.worlds.tasks._common import at_rest, puck, raised
+from mutatis.worlds.tasks._common import at_rest, carried, pad_gaps, puck, raised
 
 TARGET_RADIUS = 0.05
 """Distance from the target within which the reward is full, in metres."""
@@ -34,16 +34,11 @@ def squeeze(now: Situation, radius: float, *, slack: float, xz_threshold: float)
     - `xz_threshold`: distance in the xz plane at which the hand counts as at the object, in metres.
     """
     xp = now.xp
-    middle = now.object[:, 1]
-    gaps = xp.stack([now.left_pad[:, 1] - middle, middle - now.right_pad[:, 1]], axis=1)
-    # The original means the pads' places at the start, but holds views of the simulation: their places now.
-    margins = xp.abs(xp.abs(gaps) - _BESIDE)
+    gaps, margins = pad_gaps(now, _BESIDE)
     upper = xp.asarray([[[_BESIDE], [radius + slack]]])
     sides = long_tail(gaps[:, None], radius, upper, margins[:, None])
     around = both(sides[..., 0], sides[..., 1])
-    margin = distance(now.object_start[:, ::2], now.tcp_start[:, ::2]) - xz_threshold
-    at_object = long_tail(distance(now.tcp[:, ::2], now.object[:, ::2]), 0, xz_threshold, margin)
-    caging = both(around[:, 0], at_object)
+    caging = both(around[:, 0], at_object(now, now.object, xz_threshold))
     return (caging + xp.where(caging > 0.95, around[:, 1], 0.0)) / 2
 
 
@@ -83,14 +78,12 @@ PUSH = Task(
 
 
 def _evaluate_back(now: Situation) -> Outcome:
-    xp = now.xp
     gap, in_place = progress(now, now.target)
     reach = distance(now.object, now.tcp)
     grasp = squeeze(now, 0.007, slack=0.003, xz_threshold=0.01)
     moved = distance(now.object_start, now.target) - gap > 0.01
     pushing = (reach < 0.01) & (now.opening > 0) & (now.opening < 0.55) & moved
-    reward = both(grasp, in_place) + xp.where(pushing, 1 + 5 * in_place, 0.0)
-    reward = xp.where(gap < TARGET_RADIUS, 10.0, reward)
+    reward = carried(grasp, in_place, pushing, 1 + 5 * in_place, gap < TARGET_RADIUS)
     return Outcome(reward, gap <= 0.07, reach <= 0.03, now.touching & raised(now, 0.02), grasp, in_place, gap)
 
 
