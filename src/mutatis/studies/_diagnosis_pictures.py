@@ -12,8 +12,8 @@ from mutatis._diagnosis_words import Names, name_of
 from mutatis.studies._charts import Series, Style, line_chart, linear_axis, log_axis
 from mutatis.studies._markup import Markup, element, join, section
 from mutatis.studies._numbers import rough
+from mutatis.studies._palette import NEGATIVE, POSITIVE, USED
 from mutatis.studies._shell import write_page
-from mutatis.studies._weight_pictures import NEGATIVE, POSITIVE, USED
 
 WRITTEN = 12
 """Up to so many tasks the entries of a matrix are written out."""

@@ -10,13 +10,12 @@ from PIL import Image
 from mutatis.studies._galleries import WeightGallery
 from mutatis.studies._markup import Markup, element, join
 from mutatis.studies._numbers import rough
+from mutatis.studies._palette import NEGATIVE, POSITIVE, USED
 from mutatis.studies._symmetry_view import EXCESS, OVERLAP, SymmetryView
 
 ROWS = ("truth", "learned")
 COLUMNS = ("weights of one task", "weights of another", "how much each entry is used", "what is tied to the middle")
 SIGNED = (True, True, False, True)
-# Told apart by every kind of colour blindness, and seen on white and on black: zero is transparent.
-NEGATIVE, POSITIVE, USED = (222, 101, 16), (38, 120, 208), (12, 148, 122)
 LEVELS, LOST = 255, 255
 # Below 1, so that what is small but not zero is seen.
 GAMMA = 0.7
