@@ -1,5 +1,15 @@
 """BibTeX entries of the sources of this library's methods, written once because several classes may share one."""
 
+AGARWAL_2021 = """\
+@inproceedings{agarwal2021deep,
+  title     = {Deep Reinforcement Learning at the Edge of the Statistical Precipice},
+  author    = {Agarwal, Rishabh and Schwarzer, Max and Castro, Pablo Samuel and Courville, Aaron and
+               Bellemare, Marc G.},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {34},
+  year      = {2021}
+}"""
+
 BERTINETTO_2019 = """\
 @inproceedings{bertinetto2019r2d2,
   title     = {Meta-learning with differentiable closed-form solvers},
@@ -38,6 +48,15 @@ DESIDERI_2012 = """\
   year    = {2012}
 }"""
 
+DUAN_2016 = """\
+@inproceedings{duan2016benchmarking,
+  title     = {Benchmarking Deep Reinforcement Learning for Continuous Control},
+  author    = {Duan, Yan and Chen, Xi and Houthooft, Rein and Schulman, John and Abbeel, Pieter},
+  booktitle = {International Conference on Machine Learning},
+  pages     = {1329--1338},
+  year      = {2016}
+}"""
+
 FIFTY_2021 = """\
 @inproceedings{fifty2021tag,
   title     = {Efficiently Identifying Task Groupings for Multi-Task Learning},
@@ -64,6 +83,16 @@ GUPTA_2024 = """\
   author    = {Gupta, Sharut and Jegelka, Stefanie and Lopez-Paz, David and Ahuja, Kartik},
   booktitle = {International Conference on Learning Representations},
   year      = {2024}
+}"""
+
+HAARNOJA_2018 = """\
+@misc{haarnoja2018soft,
+  title         = {Soft Actor-Critic Algorithms and Applications},
+  author        = {Haarnoja, Tuomas and Zhou, Aurick and Hartikainen, Kristian and Tucker, George and Ha, Sehoon and
+                   Tan, Jie and Kumar, Vikash and Zhu, Henry and Gupta, Abhishek and Abbeel, Pieter and Levine, Sergey},
+  year          = {2018},
+  eprint        = {1812.05905},
+  archivePrefix = {arXiv}
 }"""
 
 IWASAWA_2021 = """\
@@ -132,6 +161,16 @@ LI_2020 = """\
   author    = {Li, Tian and Sanjabi, Maziar and Beirami, Ahmad and Smith, Virginia},
   booktitle = {International Conference on Learning Representations},
   year      = {2020}
+}"""
+
+MCLEAN_2025 = """\
+@misc{mclean2025multitask,
+  title         = {Multi-Task Reinforcement Learning Enables Parameter Scaling},
+  author        = {McLean, Reginald and Chatzaroulas, Evangelos and Terry, Jordan and Woungang, Isaac and
+                   Farsad, Nariman and Castro, Pablo Samuel},
+  year          = {2025},
+  eprint        = {2503.05126},
+  archivePrefix = {arXiv}
 }"""
 
 MCMAHAN_2017 = """\
@@ -221,6 +260,32 @@ SCHNEIDER_2020 = """\
   year      = {2020}
 }"""
 
+SCHULMAN_2015 = """\
+@inproceedings{schulman2015trust,
+  title     = {Trust Region Policy Optimization},
+  author    = {Schulman, John and Levine, Sergey and Abbeel, Pieter and Jordan, Michael and Moritz, Philipp},
+  booktitle = {International Conference on Machine Learning},
+  pages     = {1889--1897},
+  year      = {2015}
+}"""
+
+SCHULMAN_2016 = """\
+@inproceedings{schulman2016high,
+  title     = {High-Dimensional Continuous Control Using Generalized Advantage Estimation},
+  author    = {Schulman, John and Moritz, Philipp and Levine, Sergey and Jordan, Michael and Abbeel, Pieter},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2016}
+}"""
+
+SCHULMAN_2017 = """\
+@misc{schulman2017proximal,
+  title         = {Proximal Policy Optimization Algorithms},
+  author        = {Schulman, John and Wolski, Filip and Dhariwal, Prafulla and Radford, Alec and Klimov, Oleg},
+  year          = {2017},
+  eprint        = {1707.06347},
+  archivePrefix = {arXiv}
+}"""
+
 SENER_2018 = """\
 @inproceedings{sener2018mgda,
   title     = {Multi-Task Learning as Multi-Objective Optimization},
@@ -274,6 +339,15 @@ WU_2021 = """\
   year          = {2021},
   eprint        = {2105.07576},
   archiveprefix = {arXiv}
+}"""
+
+YU_2019 = """\
+@inproceedings{yu2019metaworld,
+  title     = {Meta-World: A Benchmark and Evaluation for Multi-Task and Meta Reinforcement Learning},
+  author    = {Yu, Tianhe and Quillen, Deirdre and He, Zhanpeng and Julian, Ryan and Hausman, Karol and
+               Finn, Chelsea and Levine, Sergey},
+  booktitle = {Conference on Robot Learning},
+  year      = {2019}
 }"""
 
 YU_2020 = """\

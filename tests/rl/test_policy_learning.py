@@ -13,7 +13,8 @@ from mutatis import nn
 from mutatis.rl._baseline import LinearBaseline, ValueBaseline
 from mutatis.rl._batch import assess
 from mutatis.rl._gaussian import GaussianPolicy
-from mutatis.rl._proximal import ActorCritic, ProximalLoss, ppo_update
+from mutatis.rl._policy_gradient import ActorCritic
+from mutatis.rl._proximal import ProximalLoss, ppo_update
 from mutatis.rl._trust_region import trust_region
 from mutatis.rl._trust_region_update import trpo_update
 

@@ -15,9 +15,10 @@ from core_problems import draw
 from mutatis import nn
 from mutatis._tree import trainable
 from mutatis.rl._baseline import LinearBaseline, ValueBaseline
-from mutatis.rl._batch import Batch
+from mutatis.rl._batch import Batch, _orders
 from mutatis.rl._gaussian import GaussianPolicy
-from mutatis.rl._proximal import ActorCritic, ProximalLoss, _orders, ppo_update
+from mutatis.rl._policy_gradient import ActorCritic
+from mutatis.rl._proximal import ProximalLoss, ppo_update
 
 TASKS, ROWS, FEATURES, ACTIONS = 2, 12, 4, 2
 

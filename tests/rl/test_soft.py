@@ -8,7 +8,7 @@ import pytest
 
 import mutatis
 from mutatis import nn, rl
-from mutatis.rl._soft import actor_loss, critic_loss
+from mutatis.rl import ActorLoss, critic_loss
 
 GOALS = jnp.array([[0.5, 0.5], [-0.5, 0.3], [0.0, -0.7]])
 
@@ -66,7 +66,7 @@ def test_losses_are_those_of_the_formulas_in_float64():
         -0.5 * ((u - mean) / np.exp(log_std)) ** 2 - log_std - 0.5 * np.log(2 * np.pi) - np.log(1 - np.tanh(u) ** 2)
     ).sum(axis=1)
     expected = np.mean(temperature * log_prob - np.minimum(*estimates(np.tanh(u))))
-    got = actor_loss(actor, critics, jnp.array(observation), jnp.array(temperature), jnp.array(task), key)
+    got = ActorLoss(critics)(actor, (jnp.array(observation), jnp.array(temperature), jnp.array(task), key))
     np.testing.assert_allclose(got, expected, rtol=1e-10)
 
 
@@ -74,7 +74,7 @@ def test_gradient_of_the_actor_is_that_of_finite_differences():
     key = jax.random.key(3)
     actor, critics = nets(width=8, key=key, dtype=jnp.float64)
     observation = jax.random.normal(key, (5, 2), jnp.float64)
-    loss = lambda net: actor_loss(net, critics, observation, jnp.array(0.2), jnp.array(2), key)
+    loss = lambda net: ActorLoss(critics)(net, (observation, jnp.array(0.2), jnp.array(2), key))
     params, static = eqx.partition(actor, eqx.is_array)
     along = jax.tree.map(lambda x: jax.random.normal(key, x.shape, x.dtype), params)
     at = lambda step: loss(eqx.combine(jax.tree.map(lambda x, d: x + step * d, params, along), static))

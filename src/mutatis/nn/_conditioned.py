@@ -1,7 +1,6 @@
 """Networks that know which task they are at: `(rows, features), task -> (rows, outputs)`."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -68,13 +67,16 @@ def _beside(x: Array, vector: Array) -> Array:
     return jnp.concatenate([x, jnp.broadcast_to(vector[None], (x.shape[0], vector.shape[0]))], axis=1)
 
 
-def one_hot_net(sizes: Sequence[int], num_tasks: int, *, key: Key) -> OneHotTask:
+Function = Callable[[Array], Array]
+
+
+def one_hot_net(sizes: Sequence[int], num_tasks: int, *, activation: Function = relu, key: Key) -> OneHotTask:
     """A perceptron of `sizes` (inputs, hidden layers, outputs) that also gets the task's number.
 
     The key is consumed.
     """
     first, *rest = sizes
-    return OneHotTask(mlp((first + num_tasks, *rest), key=key), num_tasks)
+    return OneHotTask(mlp((first + num_tasks, *rest), activation=activation, key=key), num_tasks)
 
 
 def embedded_net(sizes: Sequence[int], num_tasks: int, *, embedding: int = 16, key: Key) -> EmbeddedTask:
@@ -85,13 +87,14 @@ def embedded_net(sizes: Sequence[int], num_tasks: int, *, embedding: int = 16, k
     return EmbeddedTask(mlp((first + embedding, *rest), key=net_key), table)
 
 
-def multi_head_net(sizes: Sequence[int], num_tasks: int, *, key: Key) -> MultiHead:
+def multi_head_net(sizes: Sequence[int], num_tasks: int, *, activation: Function = relu, key: Key) -> MultiHead:
     """A perceptron of `sizes` whose last layer every task has for itself; the key is consumed."""
     *trunk, width, outputs = sizes
     trunk_key, weight_key, bias_key = jax.random.split(key, 3)
     weight = uniform_fan_in(weight_key, (num_tasks, width, outputs), width, jnp.float32)
     bias = uniform_fan_in(bias_key, (num_tasks, outputs), width, jnp.float32)
-    return MultiHead(_activated(mlp((*trunk, width), key=trunk_key)), weight, bias)
+    body = mlp((*trunk, width), activation=activation, key=trunk_key)
+    return MultiHead(Sequential((*body.layers, Activation(activation))), weight, bias)
 
 
 def film_net(sizes: Sequence[int], num_tasks: int, *, key: Key) -> FiLM:
@@ -103,7 +106,3 @@ def film_net(sizes: Sequence[int], num_tasks: int, *, key: Key) -> FiLM:
     layers = tuple(Linear(a, b, key=each) for a, b, each in zip(widths[:-1], widths[1:], keys, strict=True))
     scales = jnp.ones((num_tasks, len(layers), widths[-1]), jnp.float32)
     return FiLM(layers, scales, jnp.zeros_like(scales), Linear(widths[-1], outputs, key=last_key))
-
-
-def _activated(net: Sequential) -> Any:
-    return Sequential((*net.layers, Activation(relu)))

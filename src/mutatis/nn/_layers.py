@@ -88,12 +88,14 @@ class Classifier(eqx.Module):
         return self.head(self.features(x))
 
 
-def mlp(sizes: Sequence[int], *, key: Key, dtype: Any = jnp.float32) -> Sequential:
-    """Linear layers with ReLU between them: `mlp((10, 32, 32, 1), key=key)` has three."""
+def mlp(
+    sizes: Sequence[int], *, activation: Callable[[Array], Array] = relu, key: Key, dtype: Any = jnp.float32
+) -> Sequential:
+    """Linear layers with an activation between them: `mlp((10, 32, 32, 1), key=key)` has three."""
     layers: list[Any] = []
     pairs = list(itertools.pairwise(sizes))
     for number, ((inputs, outputs), layer_key) in enumerate(zip(pairs, jax.random.split(key, len(pairs)), strict=True)):
         layers.append(Linear(inputs, outputs, key=layer_key, dtype=dtype))
         if number < len(pairs) - 1:
-            layers.append(Activation(relu))
+            layers.append(Activation(activation))
     return Sequential(layers)

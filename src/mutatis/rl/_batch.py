@@ -1,12 +1,18 @@
-"""A roll-out, and what it was worth by task: the data of policy gradients."""
+"""A roll-out, what it was worth by task, and passes over it: the data of policy gradients."""
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from mutatis._types import Scalar
+from mutatis._outer import OuterState, outer_step
+from mutatis._rule import Learner
+from mutatis._task import Task
+from mutatis._tree import scan
+from mutatis._types import Key, Objective, Scalar
 from mutatis.rl._baseline import AbstractBaseline
 from mutatis.rl._returns import discounted_returns, episode_time, generalised_advantages
 
@@ -103,3 +109,54 @@ def normalised(advantages: Float[Array, "tasks rows"]) -> Float[Array, "tasks ro
     centred = advantages - jnp.mean(advantages, axis=1, keepdims=True)
     scale = jnp.std(advantages, axis=1, keepdims=True)
     return centred / (scale + 1e-8)
+
+
+def minibatch_steps(
+    learner: Learner, state: OuterState, batch: Batch, *, objective: Objective, epochs: int, minibatches: int
+) -> tuple[Learner, OuterState, Float[Array, "updates tasks"]]:
+    """Passes over the rows in minibatches, as one scan of `outer_step`; the losses before each step.
+
+    Each step takes as many rows of every task, in an order drawn for each task and pass.
+
+    - `objective`: `objective(adapted model, Batch of one task) -> scalar`; the rule gets no context.
+
+    **Raises:** `ValueError` if the minibatches do not divide a task's rows.
+    """
+    tasks, rows = batch.advantage.shape
+    if minibatches < 1 or rows % minibatches:
+        raise ValueError(f"minibatches is {minibatches}, which does not divide the {rows} rows of each task.")
+    key, order_key = jax.random.split(state.key)
+    state = eqx.tree_at(lambda s: s.key, state, key)
+
+    def one(carry, order):
+        learner, state = carry
+        task = Task(context=None, query=_rows(batch, order), index=batch.task)
+        learner, state, losses = outer_step(learner, state, task, objective=objective)
+        return (learner, state), losses
+
+    (learner, state), losses = scan(one, (learner, state), _orders(order_key, epochs, tasks, rows, minibatches))
+    return learner, state, losses
+
+
+def minibatch_rate(learning_rate: float, epochs: int, minibatches: int, decay: int | None) -> float | optax.Schedule:
+    """The learning rate of `minibatch_steps`: constant, or falling linearly to zero over so many roll-outs.
+
+    **Raises:** `ValueError` if a number of passes, minibatches or roll-outs is below 1.
+    """
+    for name, value in (("epochs", epochs), ("minibatches", minibatches), ("decay", 1 if decay is None else decay)):
+        if value < 1:
+            raise ValueError(f"{name}: must be at least 1, not {value}.")
+    return learning_rate if decay is None else optax.linear_schedule(learning_rate, 0.0, decay * epochs * minibatches)
+
+
+def _orders(key: Key, epochs: int, tasks: int, rows: int, minibatches: int) -> Int[Array, "updates tasks size"]:
+    """The rows of every minibatch: in each epoch every row of a task once."""
+    orders = jax.vmap(lambda k: jax.random.permutation(k, rows))(jax.random.split(key, epochs * tasks))
+    orders = orders.reshape(epochs, tasks, minibatches, rows // minibatches)
+    return jnp.moveaxis(orders, 2, 1).reshape(epochs * minibatches, tasks, rows // minibatches)
+
+
+def _rows(batch: Batch, order: Int[Array, "tasks size"]) -> Batch:
+    """Some rows of each task."""
+    chosen = jax.vmap(lambda of_task, which: jax.tree.map(lambda leaf: leaf[which], of_task))(batch[1:], order)
+    return Batch(batch.task, *chosen)

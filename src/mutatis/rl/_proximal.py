@@ -1,32 +1,20 @@
 """Proximal policy optimisation, for one task or many."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import optax
+from jaxtyping import Array, Float
 
-from mutatis._outer import OuterState, outer_step
+from mutatis._outer import OuterState, outer_init
 from mutatis._rule import Learner
-from mutatis._task import Task
-from mutatis._tree import scan, trainable
 from mutatis._types import Key, Scalar
-from mutatis.rl._baseline import AbstractBaseline
-from mutatis.rl._batch import Batch
-from mutatis.rl._gaussian import Gaussian
-
-
-class ActorCritic(eqx.Module):
-    """A policy and the baseline of its advantages: the model that PPO trains.
-
-    - `policy`: `policy(observation (rows, features), task) -> Gaussian`, such as `GaussianPolicy`.
-    - `baseline`: a network is trained with the policy, a linear one stays as it was fitted.
-    """
-
-    policy: Callable[[Array, Any], Gaussian]
-    baseline: AbstractBaseline
+from mutatis._weighting import AbstractWeighting
+from mutatis.rl._batch import Batch, minibatch_rate, minibatch_steps
+from mutatis.rl._policy_gradient import AbstractPolicyUpdate, ActorCritic, Update
+from mutatis.rules._none import NoAdaptation
 
 
 class ProximalLoss(eqx.Module):
@@ -61,7 +49,7 @@ class ProximalLoss(eqx.Module):
         clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
         gain = jnp.mean(jnp.minimum(ratio * batch.advantage, clipped * batch.advantage))
         loss = -gain - self.entropy * jnp.mean(now.entropy())
-        if any(jax.tree.leaves(trainable(model.baseline))):
+        if model.trains_baseline:
             loss = loss + self.value * jnp.mean(self._error(model, batch))
         return loss.astype(gain.dtype)
 
@@ -96,10 +84,9 @@ def ppo_update(
     epochs: int = 10,
     minibatches: int = 4,
 ) -> tuple[Learner, OuterState, ProximalReport]:
-    r"""Several passes over a roll-out in minibatches (Schulman et al. 2017, algorithm 1), as one scan of `outer_step`.
+    r"""Several passes over a roll-out in minibatches (Schulman et al. 2017, algorithm 1), see `minibatch_steps`.
 
-    Each step takes as many rows of every task, in an order drawn for each task and pass. The weighting of the state
-    shares it among the tasks; its optimiser follows.
+    The weighting of the state shares each step among the tasks; its optimiser follows.
 
     - `learner`: `Learner(ActorCritic(policy, baseline), rule)`; the rule gets no context.
     - `state`: of `outer_init`, with the optimiser, `num_groups` the number of tasks.
@@ -109,34 +96,10 @@ def ppo_update(
 
     **Raises:** `ValueError` if the minibatches do not divide a task's rows.
     """
-    tasks, rows = batch.advantage.shape
-    if minibatches < 1 or rows % minibatches:
-        raise ValueError(f"minibatches is {minibatches}, which does not divide the {rows} rows of each task.")
-    key, order_key = jax.random.split(state.key)
-    state = eqx.tree_at(lambda s: s.key, state, key)
-
-    def one(carry, order):
-        learner, state = carry
-        task = Task(context=None, query=_rows(batch, order), index=batch.task)
-        learner, state, losses = outer_step(learner, state, task, objective=objective)
-        return (learner, state), losses
-
-    orders = _orders(order_key, epochs, tasks, rows, minibatches)
-    (learner, state), losses = scan(one, (learner, state), orders)
+    learner, state, losses = minibatch_steps(
+        learner, state, batch, objective=objective, epochs=epochs, minibatches=minibatches
+    )
     return learner, state, ProximalReport(losses, *_change(learner.model, batch, objective.clip))
-
-
-def _orders(key: Key, epochs: int, tasks: int, rows: int, minibatches: int) -> Int[Array, "updates tasks size"]:
-    """The rows of every minibatch: in each epoch every row of a task once."""
-    orders = jax.vmap(lambda k: jax.random.permutation(k, rows))(jax.random.split(key, epochs * tasks))
-    orders = orders.reshape(epochs, tasks, minibatches, rows // minibatches)
-    return jnp.moveaxis(orders, 2, 1).reshape(epochs * minibatches, tasks, rows // minibatches)
-
-
-def _rows(batch: Batch, order: Int[Array, "tasks size"]) -> Batch:
-    """Some rows of each task."""
-    chosen = jax.vmap(lambda of_task, which: jax.tree.map(lambda leaf: leaf[which], of_task))(batch[1:], order)
-    return Batch(batch.task, *chosen)
 
 
 def _change(model: ActorCritic, batch: Batch, clip: Scalar) -> tuple[Array, Array]:
@@ -148,3 +111,55 @@ def _change(model: ActorCritic, batch: Batch, clip: Scalar) -> tuple[Array, Arra
         return jnp.mean(jnp.expm1(log_ratio) - log_ratio), jnp.mean(beyond.astype(log_ratio.dtype))
 
     return jax.vmap(of_task)(batch)
+
+
+class Proximal(AbstractPolicyUpdate):
+    """PPO as a method of `PolicyGradient`: Adam on minibatches, see `ppo_update`.
+
+    - `objective`: clip, value and entropy terms.
+    - `learning_rate`: of Adam.
+    - `epochs`, `minibatches`: passes over a roll-out, and minibatches in each.
+    - `clip_norm`: bound of the gradient's norm; `None` for no bound.
+    - `decay`: number of roll-outs over which the learning rate falls linearly to zero; `None` keeps it.
+
+    The loss that it reports is the mean over the minibatches, before their steps.
+
+    **Raises:** `ValueError` if `epochs`, `minibatches` or `decay` is below 1; when it is traced, also if the
+    minibatches do not divide a task's rows.
+    """
+
+    objective: ProximalLoss
+    optim: optax.GradientTransformation = eqx.field(static=True)
+    epochs: int = eqx.field(static=True)
+    minibatches: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        objective: ProximalLoss | None = None,
+        *,
+        learning_rate: float = 3e-4,
+        epochs: int = 10,
+        minibatches: int = 32,
+        clip_norm: float | None = 0.5,
+        decay: int | None = None,
+    ):
+        adam = optax.adam(minibatch_rate(learning_rate, epochs, minibatches, decay), eps=1e-5)
+        self.optim = adam if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), adam)
+        self.objective = ProximalLoss() if objective is None else objective
+        self.epochs, self.minibatches = epochs, minibatches
+
+    def init(self, model: ActorCritic, weighting: AbstractWeighting, num_tasks: int, *, key: Key) -> OuterState:
+        """The state of the outer loop."""
+        return outer_init(Learner(model, NoAdaptation()), weighting, self.optim, num_groups=num_tasks, key=key)
+
+    def update(self, model: ActorCritic, memory: OuterState, batch: Batch) -> tuple[ActorCritic, OuterState, Update]:
+        """Policy and baseline after all passes."""
+        learner, memory, report = ppo_update(
+            Learner(model, NoAdaptation()),
+            memory,
+            batch,
+            objective=self.objective,
+            epochs=self.epochs,
+            minibatches=self.minibatches,
+        )
+        return learner.model, memory, Update(report.losses.mean(axis=0), report.kl)

@@ -125,29 +125,40 @@ class SoftActorCritic(eqx.Module):
         """
         env = self.environment
         replay = Replay.empty(env.num_tasks, capacity, env.observation_size, env.action_size)
-        key, reset_key, actor_key, critic_key = jax.random.split(key, 4)
-        acting, judging = Learner(actor, NoAdaptation()), Learner(critics, NoAdaptation())
-        outer = lambda learner, weighting, key: outer_init(
-            learner, weighting, self.optim, num_groups=env.num_tasks, key=key
-        )
-        log_temperature = jnp.zeros(env.num_tasks)
+        key, reset_key, learn_key = jax.random.split(key, 3)
         environment, observation = env.reset(reset_key)
         state = SoftState(
-            actor=acting,
-            critics=judging,
-            targets=critics,
-            log_temperature=log_temperature,
-            actor_outer=outer(acting, self.actor_weighting, actor_key),
-            critic_outer=outer(judging, self.critic_weighting, critic_key),
-            temperature_optim=self.temperature_optim.init(log_temperature),
+            **self._untrained(actor, critics, learn_key),
             replay=replay,
             environment=environment,
             observation=observation,
             key=key,
             vector_steps=jnp.zeros((), jnp.int32),
         )
-        # Nothing may lie in two places of the state: each step writes over the last one's memory.
-        return jax.tree.map(lambda leaf: leaf.copy() if eqx.is_array(leaf) else leaf, state)
+        return _apart(state)
+
+    def restart(self, state: SoftState, actor: Net, critics: Twin, *, key: Key) -> SoftState:
+        """The same replay and worlds with other networks, as before their first update (Nikishin et al. 2022).
+
+        What is lost, early overfitting with it, is soon learned again from the replay. The key is consumed.
+        """
+        return _apart(state._replace(**self._untrained(actor, critics, key)))
+
+    def _untrained(self, actor: Net, critics: Twin, key: Key) -> dict[str, Any]:
+        """All of a state that updates change."""
+        tasks = self.environment.num_tasks
+        actor_key, critic_key = jax.random.split(key)
+        acting, judging = Learner(actor, NoAdaptation()), Learner(critics, NoAdaptation())
+        log_temperature = jnp.zeros(tasks)
+        return {
+            "actor": acting,
+            "critics": judging,
+            "targets": critics,
+            "log_temperature": log_temperature,
+            "actor_outer": outer_init(acting, self.actor_weighting, self.optim, num_groups=tasks, key=actor_key),
+            "critic_outer": outer_init(judging, self.critic_weighting, self.optim, num_groups=tasks, key=critic_key),
+            "temperature_optim": self.temperature_optim.init(log_temperature),
+        }
 
     @eqx.filter_jit(donate="all-except-first")
     def explore(self, state: SoftState, steps: int) -> tuple[SoftState, Progress]:
@@ -201,28 +212,20 @@ class SoftActorCritic(eqx.Module):
 
     def update(self, state: SoftState, *, key: Key) -> tuple[SoftState, tuple[Array, Array]]:
         """One update of critics, actor and temperatures from the replay; the losses of critics and actor by task."""
-        tasks = self.environment.num_tasks
-        index = jnp.arange(tasks)
         sample_key, target_key, actor_key, temperature_key = jax.random.split(key, 4)
         batch = state.replay.sample(self.batch, key=sample_key)
-        temperature = jnp.exp(state.log_temperature)
-
-        targets = self._targets(state, batch, temperature, target_key)
-        query = (batch.observation, batch.action, targets, index)
         critics, critic_outer, critic_losses = outer_step(
-            state.critics, state.critic_outer, Task(None, query, index), objective=critic_loss
+            state.critics, state.critic_outer, self.critic_tasks(state, batch, key=target_key), objective=critic_loss
         )
-
-        def objective(actor: Net, data: tuple) -> Scalar:
-            return actor_loss(actor, critics.model, *data)
-
-        query = (batch.observation, temperature, index, jax.random.split(actor_key, tasks))
         actor, actor_outer, actor_losses = outer_step(
-            state.actor, state.actor_outer, Task(None, query, index), objective=objective
+            state.actor,
+            state.actor_outer,
+            self.actor_tasks(state, batch, key=actor_key),
+            objective=ActorLoss(critics.model),
         )
-
         policies = _policies(state.actor.model, batch.observation)
-        _, log_prob = jax.vmap(TanhGaussian.sample)(policies, jax.random.split(temperature_key, tasks))
+        keys = jax.random.split(temperature_key, self.environment.num_tasks)
+        _, log_prob = jax.vmap(TanhGaussian.sample)(policies, keys)
         gradient = -(log_prob.mean(axis=1) + self.target_entropy)
         updates, temperature_optim = self.temperature_optim.update(gradient, state.temperature_optim)
         follow = lambda old, new: old + self.polyak.astype(old.dtype) * (new - old) if eqx.is_array(old) else old
@@ -235,6 +238,19 @@ class SoftActorCritic(eqx.Module):
             critic_outer=critic_outer,
             temperature_optim=temperature_optim,
         ), (critic_losses, actor_losses)
+
+    def critic_tasks(self, state: SoftState, batch: Transitions, *, key: Key) -> Task:
+        """What `critic_loss` judges critics by: a batch of each task and what they should say; the key is consumed."""
+        index = jnp.arange(self.environment.num_tasks)
+        temperature = jnp.exp(state.log_temperature)
+        targets = self._targets(state, batch, temperature, key)
+        return Task(None, (batch.observation, batch.action, targets, index), index)
+
+    def actor_tasks(self, state: SoftState, batch: Transitions, *, key: Key) -> Task:
+        """What `ActorLoss` judges the actor by; the key is consumed."""
+        index = jnp.arange(self.environment.num_tasks)
+        keys = jax.random.split(key, self.environment.num_tasks)
+        return Task(None, (batch.observation, jnp.exp(state.log_temperature), index, keys), index)
 
     def _targets(self, state: SoftState, batch: Transitions, temperature: Array, key: Key) -> Array:
         """What the critics should say, (tasks, batch): the reward and the soft value of what followed."""
@@ -249,16 +265,27 @@ class SoftActorCritic(eqx.Module):
         return reward + self.discount.astype(reward.dtype) * (1 - batch.terminated) * soft_value
 
 
+def _apart(state: SoftState) -> SoftState:
+    """Nothing may lie in two places of the state: each step writes over the last one's memory."""
+    return jax.tree.map(lambda leaf: leaf.copy() if eqx.is_array(leaf) else leaf, state)
+
+
 def critic_loss(critics: Twin, data: tuple) -> Scalar:
     """Half the mean squared error of both critics on one task's batch, summed over them (eq. 5)."""
     observation, action, target, task = data
     return 0.5 * jnp.mean((critics(observation, action, task) - target[None]) ** 2, axis=1).sum()
 
 
-def actor_loss(actor: Net, critics: Twin, observation: Array, temperature: Array, task: Array, key: Key) -> Scalar:
+class ActorLoss(eqx.Module):
     """The mean of temperature times log-density minus the smaller critic, on one task's batch (eq. 7)."""
-    action, log_prob = TanhGaussian.of(actor(observation, task)).sample(key)
-    return jnp.mean(temperature * log_prob - critics(observation, action, task).min(axis=0))
+
+    critics: Twin
+
+    def __call__(self, actor: Net, data: tuple) -> Scalar:
+        """The loss; no gradient reaches the critics."""
+        observation, temperature, task, key = data
+        action, log_prob = TanhGaussian.of(actor(observation, task)).sample(key)
+        return jnp.mean(temperature * log_prob - self.critics(observation, action, task).min(axis=0))
 
 
 def _policies(actor: Net, observation: Float[Array, "tasks rows features"]) -> TanhGaussian:

@@ -1,8 +1,7 @@
 """Trust region policy optimisation, for one task or many."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,15 +10,19 @@ import optax
 from jaxtyping import Array, Float
 
 from mutatis._direction import AbstractDirection, Unrolled
-from mutatis._outer import TASKS, OuterState, outer_step
+from mutatis._outer import TASKS, OuterState, outer_init, outer_step
 from mutatis._rule import Learner
 from mutatis._task import Task
 from mutatis._tree import trainable
-from mutatis._types import Losses, Objective, Scalar
-from mutatis.rl._batch import Batch
+from mutatis._types import Key, Losses, Objective, Scalar
+from mutatis._weighting import AbstractWeighting
+from mutatis.rl._baseline import AbstractBaseline
+from mutatis.rl._batch import Batch, minibatch_rate, minibatch_steps
+from mutatis.rl._collect import Policy
 from mutatis.rl._gaussian import Gaussian
-
-Policy = Callable[[Array, Any], Gaussian]
+from mutatis.rl._policy_gradient import AbstractPolicyUpdate, ActorCritic, Update
+from mutatis.rl._trust_region import trust_region
+from mutatis.rules._none import NoAdaptation
 
 
 def surrogate_loss(policy: Policy, query: tuple[Batch, Gaussian]) -> Scalar:
@@ -98,3 +101,76 @@ def trpo_update(learner: Learner, state: OuterState, batch: Batch) -> tuple[Lear
     learner, state, losses = trust_region_step(learner, state, Task(None, query, batch.task))
     each = lambda judge: jax.vmap(lambda query: judge(learner.model, query))(query)
     return learner, state, TrustRegionReport(losses, each(surrogate_loss), each(mean_divergence))
+
+
+def value_loss(baseline: AbstractBaseline, batch: Batch) -> Scalar:
+    """The mean squared error of the values of one task's rows."""
+    return jnp.mean(jnp.square(baseline(batch.observation, batch.time, batch.task) - batch.target))
+
+
+class TrustRegion(AbstractPolicyUpdate):
+    """TRPO as a method of `PolicyGradient`: one step of the policy, see `trpo_update`, and passes of the value network.
+
+    - `radius`, `damping`, `iterations`, `shrink`, `tries`: see `trust_region`.
+    - `value_learning_rate`, `value_epochs`, `value_minibatches`: of Adam on the squared error of the value, after the
+      step of the policy; without effect on a linear baseline.
+    - `decay`: number of roll-outs over which that learning rate falls linearly to zero; `None` keeps it.
+
+    The loss that it reports is the surrogate after the step.
+
+    **Raises:** `ValueError` if a number of passes, minibatches or roll-outs is below 1; when it is traced, also if the
+    minibatches do not divide a task's rows.
+    """
+
+    optim: optax.GradientTransformationExtraArgs = eqx.field(static=True)
+    value_optim: optax.GradientTransformation = eqx.field(static=True)
+    value_epochs: int = eqx.field(static=True)
+    value_minibatches: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        radius: float = 0.01,
+        *,
+        damping: float = 1e-5,
+        iterations: int = 10,
+        shrink: float = 0.8,
+        tries: int = 15,
+        value_learning_rate: float = 1e-3,
+        value_epochs: int = 10,
+        value_minibatches: int = 16,
+        decay: int | None = None,
+    ):
+        self.optim = trust_region(radius, damping=damping, iterations=iterations, shrink=shrink, tries=tries)
+        rate = minibatch_rate(value_learning_rate, value_epochs, value_minibatches, decay)
+        self.value_optim = optax.adam(rate, eps=1e-5)
+        self.value_epochs, self.value_minibatches = value_epochs, value_minibatches
+
+    def init(
+        self, model: ActorCritic, weighting: AbstractWeighting, num_tasks: int, *, key: Key
+    ) -> tuple[OuterState, OuterState | None]:
+        """The states of the outer loops of policy and value network; None for a baseline that is solved for."""
+        begin = lambda part, optim, key: outer_init(
+            Learner(part, NoAdaptation()), weighting, optim, num_groups=num_tasks, key=key
+        )
+        policy_key, value_key = jax.random.split(key)
+        value = begin(model.baseline, self.value_optim, value_key) if model.trains_baseline else None
+        return begin(model.policy, self.optim, policy_key), value
+
+    def update(
+        self, model: ActorCritic, memory: tuple[OuterState, OuterState | None], batch: Batch
+    ) -> tuple[ActorCritic, tuple[OuterState, OuterState | None], Update]:
+        """The policy after its step, and the value network after all passes."""
+        of_policy, of_value = memory
+        policy, of_policy, report = trpo_update(Learner(model.policy, NoAdaptation()), of_policy, batch)
+        baseline = Learner(model.baseline, NoAdaptation())
+        if of_value is not None:
+            baseline, of_value, _ = minibatch_steps(
+                baseline,
+                of_value,
+                batch,
+                objective=value_loss,
+                epochs=self.value_epochs,
+                minibatches=self.value_minibatches,
+            )
+        model = ActorCritic(policy.model, baseline.model)
+        return model, (of_policy, of_value), Update(report.losses_after, report.kl)

@@ -15,7 +15,7 @@ from mutatis.studies._parallel import numerics
 from mutatis.studies._store import plain, read_json, retry_hint, write_json
 from mutatis.studies._study import Study
 
-PACKAGES = ("mutatis", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn")
+PACKAGES = ("mutatis", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn", "mujoco", "metaworld")
 CONFIG = "config.json"
 
 
@@ -30,6 +30,9 @@ def describe_run(study: Study, data: Any, *, command: str, workers: int, threads
         "description": getattr(data, "description", ""),
         "checksums": dict(getattr(data, "checksums", {})),
         "citations": study.citations(),
+        "published": [dict(entry) for entry in study.published()],
+        "protocol": getattr(data, "protocol", ""),
+        "tasks": list(getattr(data, "tasks", ())),
         "workers": workers,
         "threads": threads,
         "numerics": numerics(),

@@ -45,7 +45,7 @@ class Progress:
     steps: int
     seconds: float
     rate: float
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, Any]
 
 
 @dataclass
@@ -133,15 +133,18 @@ class _Loop:
         schedule, state = self.schedule, self.state
         steps = min(self.length, schedule.steps - state.step)
         carry, losses, indices = self.trainer.advance(self.carry, steps)
-        losses = np.asarray(losses).reshape(steps, -1)
-        if not np.isfinite(losses).all():
-            self._refuse(losses, indices)
+        entry: dict[str, Any] = {"step": state.step + steps}
+        if losses is not None:
+            losses = np.asarray(losses).reshape(steps, -1)
+            if not np.isfinite(losses).all():
+                self._refuse(losses, indices)
+            entry["loss"] = float(losses.mean(dtype=np.float64))
         self.carry = _strongly_typed(carry)
         state.step += steps
         last = state.step >= schedule.steps
-        entry = {"step": state.step, "loss": float(losses.mean(dtype=np.float64))}
         if last or _due(state.step, schedule.evaluate_every):
-            entry |= {name: float(value) for name, value in self.trainer.evaluate(self.carry).items()}
+            measured = self.trainer.evaluate(self.carry)
+            entry |= {name: np.asarray(value, np.float64).tolist() for name, value in measured.items()}
             self._select(entry)
         self._record(entry)
         state.finished = last or bool(schedule.patience and state.stale >= schedule.patience)
@@ -154,7 +157,7 @@ class _Loop:
             self._save()
             raise StoppedError(f"stopped at step {state.step} of {schedule.steps}")
 
-    def _select(self, entry: dict[str, float]) -> None:
+    def _select(self, entry: dict[str, Any]) -> None:
         """Keep the carry if its evaluation is the best so far; a value that is not a number never is."""
         if not self.keeps_best:
             return
@@ -204,7 +207,7 @@ class _Loop:
         if row:
             return float(losses[row - 1].mean())
         lines = _store.read_lines(self.directory / "metrics.jsonl")
-        return lines[-1]["loss"] if lines else float("nan")
+        return next((line["loss"] for line in reversed(lines) if "loss" in line), float("nan"))
 
 
 def _due(step: int, every: int) -> bool:

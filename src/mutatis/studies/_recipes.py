@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from mutatis.shift import data as readers
 from mutatis.shift._groups import GroupedData
+from mutatis.studies._control_recipes import CONTROL_STUDIES
 from mutatis.studies._few_shot import SymmetryGlyphs, SymmetryOmniglot
 from mutatis.studies._shift import ShiftStudy
 from mutatis.studies._study import Study
@@ -175,5 +176,5 @@ class Arrays(ShiftStudy):
 SHIFT_STUDIES = (Digits, RotatedMnist, MnistByWriter, Femnist, Cifar10C, TinyImagenetC, Arrays)
 SYMMETRY_STUDIES = (Symmetry1d, Symmetry2d, SymmetryScarce, SymmetryGlyphs, SymmetryOmniglot)
 
-STUDIES: dict[str, type[Study]] = {study.name: study for study in (*SHIFT_STUDIES, *SYMMETRY_STUDIES)}
+STUDIES: dict[str, type[Study]] = {study.name: study for study in (*SHIFT_STUDIES, *SYMMETRY_STUDIES, *CONTROL_STUDIES)}
 """Every study by the name it is run by."""

@@ -39,12 +39,13 @@ the seeds of a method come to the same process.
 **The run directory** (written by `run_study`, read by the report; every file is written whole or not at all):
 
 - `config.json`: an object with `study`, `summary`, `fields` (all settings), `description` (of the data),
-  `checksums` (file to SHA-256), `citations` (name to BibTeX), `jobs` (list of `{"method", "seed"}`),
+  `checksums` (file to SHA-256), `citations` (name to BibTeX), `published` (others' numbers), `protocol` and `tasks`
+  (of control studies; else empty), `jobs` (list of `{"method", "seed"}`),
   `command` (the line that was typed), `workers`, `threads`, `numerics` (settings of JAX), `versions` (package
   to version), `platform` (text about the machine).
 - `metrics.jsonl`: one object per dispatch: `method`, `seed`, `step`, `loss` (mean over tasks, and over the
-  steps since the previous line), and at evaluations the trainer's own entries. No clocks: a resumed run
-  writes the same bytes.
+  steps since the previous line; missing where nothing was learned), and at evaluations the trainer's own
+  entries, numbers or nested lists of them. No clocks: a resumed run writes the same bytes.
 - `results.json`: a list of rows: `method`, `seed`, `split`, `group`, `n`, `metric`, `value`, `support`,
   `order`, `selection` (the last and the first two are filled in by the machinery). A study of known symmetries
   gives `risk` rows with `floor` and `signal`, `overlap` and `effective dimension` rows whose `n` is the true
@@ -148,11 +149,14 @@ class Trainer(Protocol):
         ...
 
     def advance(self, carry: Any, steps: int) -> tuple[Any, Any, Any]:
-        """One dispatch: the new carry, losses `(steps, tasks)`, and group ids of that shape or `None`."""
+        """One dispatch: the new carry, losses `(steps, tasks)`, and group ids of that shape or `None`.
+
+        `None` as losses where nothing was learned, as while a replay is filled.
+        """
         ...
 
-    def evaluate(self, carry: Any) -> Mapping[str, float]:
-        """Metrics on the validation groups."""
+    def evaluate(self, carry: Any) -> Mapping[str, Any]:
+        """Metrics on the validation groups: numbers, or arrays of them (by task) that are kept for the report."""
         ...
 
     def task_name(self, index: int) -> str:
@@ -203,6 +207,10 @@ class Study(abc.ABC):
     def citations(self) -> dict[str, str]:
         """BibTeX entries of the methods and data of this study, by name."""
         return {}
+
+    def published(self) -> Sequence[Mapping[str, Any]]:
+        """What others report of this benchmark, for the report to show beside; see the study for the fields."""
+        return ()
 
     def closing(self, rows: Sequence[Mapping[str, Any]]) -> str:
         """A few lines printed when the study has ended; empty for none."""

@@ -1,0 +1,270 @@
+"""Soft actor-critic on many tasks: the methods, and how a study trains them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mutatis import diagnose
+from mutatis._citation import citation
+from mutatis._references import HAARNOJA_2018, YU_2019
+from mutatis._weighting import AbstractWeighting
+from mutatis.nn import embedded_net, film_net, multi_head_net, one_hot_net
+from mutatis.rl import ActorLoss, Environment, SoftActorCritic, SoftState, Twin, critic_loss
+from mutatis.studies._control import Build, ControlMethod, ControlStudy, Policy
+from mutatis.studies._published_control import published_curve, published_table
+from mutatis.studies._study import Schedule
+from mutatis.weightings import (
+    FAMO,
+    IMTLG,
+    MGDA,
+    AlignedMTL,
+    Average,
+    CAGrad,
+    GradNorm,
+    NashMTL,
+    PCGrad,
+    RandomWeights,
+    UncertaintyWeights,
+)
+
+
+@dataclass(frozen=True)
+class SoftAgent:
+    """Soft actor-critic as a study trains it."""
+
+    learner: SoftActorCritic
+    network: Build
+    hidden: tuple[int, ...]
+    critic_hidden: tuple[int, ...]
+    capacity: int
+    warm_up: int
+    restart_every: int
+    """Steps after which the networks are drawn anew; 0 never."""
+    diagnosis_batch: int
+    actions_per_step: int = 1
+
+    def init(self, key: jax.Array) -> SoftState:
+        """Untrained networks, empty replay, fresh worlds."""
+        net_key, key = jax.random.split(key)
+        return self.learner.init(*self._networks(net_key), capacity=self.capacity, key=key)
+
+    def advance(self, state: SoftState, steps: int) -> tuple[SoftState, np.ndarray | None]:
+        """Random actions while warming up, then the policy's, each followed by updates."""
+        # The training loop keeps its state, and a step of the learner writes over its own.
+        state = jax.tree.map(lambda leaf: leaf.copy() if eqx.is_array(leaf) else leaf, state)
+        done = int(state.vector_steps)
+        if done < self.warm_up:
+            return self.learner.explore(state, steps)[0], None
+        if self.restart_every and done > self.warm_up and done % self.restart_every == 0:
+            key, net_key, learn_key = jax.random.split(state.key, 3)
+            state = self.learner.restart(state._replace(key=key), *self._networks(net_key), key=learn_key)
+        state, progress = self.learner.train(state, steps)
+        return state, np.asarray(progress.critic_loss)
+
+    def policy(self, state: SoftState) -> Policy:
+        """The means of the actions."""
+        actor = state.actor.model
+        return lambda observation: np.asarray(_act(self.learner, actor, jnp.asarray(observation, jnp.float32)))
+
+    def steps_done(self, state: SoftState) -> int:
+        """Vector steps, random ones included."""
+        return int(state.vector_steps)
+
+    def measures(self, state: SoftState) -> Mapping[str, Any]:
+        """Temperatures, and how the tasks' gradients on a fresh batch lie to each other."""
+        found = {"temperature by task": np.exp(state.log_temperature)}
+        if self.diagnosis_batch and self.learner.environment.num_tasks > 1 and int(state.vector_steps) >= self.warm_up:
+            found |= {
+                name: np.asarray(value) for name, value in _conflicts(self.learner, state, self.diagnosis_batch).items()
+            }
+        return found
+
+    def _networks(self, key: jax.Array) -> tuple[Callable, Twin]:
+        env = self.learner.environment
+        make = lambda inputs, hidden, outputs, key: self.network((inputs, *hidden, outputs), env.num_tasks, key=key)
+        actor_key, first_key, second_key = jax.random.split(key, 3)
+        judged = env.observation_size + env.action_size
+        critics = Twin(*(make(judged, self.critic_hidden, 1, each) for each in (first_key, second_key)))
+        return make(env.observation_size, self.hidden, 2 * env.action_size, actor_key), critics
+
+
+@eqx.filter_jit
+def _act(learner: SoftActorCritic, actor: Callable, observation: jax.Array) -> jax.Array:
+    return learner.act(actor, observation, key=None)
+
+
+@eqx.filter_jit
+def _conflicts(learner: SoftActorCritic, state: SoftState, rows: int) -> dict[str, jax.Array]:
+    """Cosines and lengths of the tasks' gradients, of critics and actor, and the curvature along their mean."""
+    # A key of its own: looking must not change what comes next.
+    sample_key, target_key, actor_key, *keys = jax.random.split(jax.random.fold_in(state.key, 0), 5)
+    batch = state.replay.sample(rows, key=sample_key)
+    tasks = {
+        "critic": (state.critics, learner.critic_tasks(state, batch, key=target_key), critic_loss),
+        "actor": (
+            state.actor,
+            learner.actor_tasks(state, batch, key=actor_key),
+            ActorLoss(state.critics.model),
+        ),
+    }
+    found = {}
+    for (name, (parts, task, objective)), key in zip(tasks.items(), keys, strict=True):
+        diagnosis = diagnose(parts, task, objective=objective, step_size=3e-4, key=key)
+        found[f"{name} conflicts"] = diagnosis.cosines
+        found[f"{name} norms"] = diagnosis.norms
+        found[f"{name} sharpness"] = diagnosis.sharpness
+    return found
+
+
+def _soft(
+    network: Build,
+    weighting: Callable[[], AbstractWeighting] = Average,
+    *,
+    critics_only: bool = False,
+    normalise_rewards: bool = False,
+    wider_critic: int = 1,
+) -> Callable[[Any, Environment], SoftAgent]:
+    """How a method is built with the settings of a study.
+
+    - `critics_only`: the weighting is for losses that are positive; the actor's are averaged.
+    """
+
+    def build(study: "SoftStudy", environment: Environment) -> SoftAgent:
+        learner = SoftActorCritic(
+            environment,
+            batch=study.batch,
+            updates=study.updates,
+            learning_rate=study.learning_rate,
+            clip=study.clip or None,
+            discount=study.discount,
+            polyak=study.polyak,
+            actor_weighting=Average() if critics_only else weighting(),
+            critic_weighting=weighting(),
+            normalise_rewards=normalise_rewards or study.normalise_rewards,
+        )
+        critic_width = (study.critic_width or study.width) * wider_critic
+        total = study.steps_of(environment)
+        return SoftAgent(
+            learner,
+            network,
+            hidden=(study.width,) * study.depth,
+            critic_hidden=(critic_width,) * study.depth,
+            capacity=study.capacity,
+            warm_up=study.warm_up,
+            restart_every=study.whole_dispatches(total // (study.resets + 1)) if study.resets else 0,
+            diagnosis_batch=study.diagnosis_batch,
+        )
+
+    return build
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftStudy(ControlStudy):
+    """Soft actor-critic on the tasks of Meta-World."""
+
+    rows: ClassVar[tuple[ControlMethod, ...]] = (
+        ControlMethod("SAC, each task alone", _soft(multi_head_net), alone=True),
+        ControlMethod("MT-SAC", _soft(one_hot_net)),
+        ControlMethod("MTMH-SAC", _soft(multi_head_net)),
+        ControlMethod("MT-SAC, embedding", _soft(embedded_net)),
+        ControlMethod("MT-SAC, FiLM", _soft(film_net)),
+        ControlMethod("MTMH-SAC, normalised rewards", _soft(multi_head_net, normalise_rewards=True)),
+        ControlMethod("MTMH-SAC, critic 4 times as wide", _soft(multi_head_net, wider_critic=4)),
+        ControlMethod("MTMH-SAC, PCGrad", _soft(multi_head_net, PCGrad)),
+        ControlMethod("MTMH-SAC, CAGrad", _soft(multi_head_net, CAGrad)),
+        ControlMethod("MTMH-SAC, Nash-MTL", _soft(multi_head_net, NashMTL)),
+        ControlMethod("MTMH-SAC, MGDA", _soft(multi_head_net, MGDA)),
+        ControlMethod("MTMH-SAC, IMTL-G", _soft(multi_head_net, IMTLG)),
+        ControlMethod("MTMH-SAC, Aligned-MTL", _soft(multi_head_net, AlignedMTL)),
+        ControlMethod("MTMH-SAC, FAMO", _soft(multi_head_net, FAMO, critics_only=True)),
+        ControlMethod("MTMH-SAC, GradNorm", _soft(multi_head_net, GradNorm, critics_only=True)),
+        ControlMethod("MTMH-SAC, uncertainty", _soft(multi_head_net, UncertaintyWeights, critics_only=True)),
+        ControlMethod("MTMH-SAC, random weights", _soft(multi_head_net, RandomWeights)),
+    )
+
+    methods: tuple[str, ...] = ("MTMH-SAC",)
+    batch: int = 128
+    """Transitions of each task in an update."""
+    updates: int = 1
+    """Updates after each vector step."""
+    learning_rate: float = 3e-4
+    clip: float = 1.0
+    """Norm to which gradients are clipped, after the tasks' were combined; 0 does not clip."""
+    polyak: float = 0.005
+    """How far the target critics move in an update."""
+    warm_up: int = 4_000
+    """Vector steps with random actions before the first update."""
+    capacity: int = 100_000
+    """Transitions of each task that are kept."""
+    normalise_rewards: bool = False
+    """Divide each task's rewards by their root mean square, in every method."""
+    critic_width: int = 0
+    """Units of each hidden layer of the critics; 0: as many as the actor's."""
+    resets: int = 0
+    """How often the networks are drawn anew during training, evenly spaced; the replay stays."""
+    diagnosis_batch: int = 512
+    """Transitions of each task that gradients are compared on, at each evaluation; 0 does not compare them."""
+    steps_per_dispatch: int = 250
+    """Vector steps in one compiled call."""
+    checkpoint_every: int = 5_000
+    """Vector steps between checkpoints, which hold the replay."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("batch", "updates", "capacity", "steps_per_dispatch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; pass a positive number.")
+        for name in ("warm_up", "critic_width", "resets", "diagnosis_batch"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; pass 0 or more.")
+        if self.warm_up % self.steps_per_dispatch or not self.warm_up:
+            raise ValueError(
+                f"warm_up is {self.warm_up}; pass a multiple of steps_per_dispatch ({self.steps_per_dispatch}), "
+                "at least one of them, so that an update finds transitions."
+            )
+
+    def steps_of(self, environment: Environment) -> int:
+        """Vector steps, of a job in these worlds."""
+        tasks = len(self.task_names())
+        return self.environment_steps // (tasks * self.worlds_per_task)
+
+    def whole_dispatches(self, steps: int) -> int:
+        """The steps, rounded down to whole dispatches, of which there is at least one."""
+        return max(1, steps // self.steps_per_dispatch) * self.steps_per_dispatch
+
+    def schedule(self, environment_steps: int, worlds: int) -> Schedule:
+        """In vector steps."""
+        steps = environment_steps // worlds
+        if steps <= self.warm_up:
+            raise ValueError(
+                f"environment_steps is {self.environment_steps}, which is used up by warm_up ({self.warm_up} vector "
+                f"steps of {worlds} worlds); raise it, or lower warm_up."
+            )
+        return Schedule(
+            steps=steps,
+            evaluate_every=self.whole_dispatches(steps // self.evaluations),
+            checkpoint_every=self.whole_dispatches(self.checkpoint_every),
+            steps_per_dispatch=self.steps_per_dispatch,
+        )
+
+    def most_loss(self) -> float:
+        """Two critics, each wrong by ten times what the best policy could ever get."""
+        largest_reward = {"v1": 5_000.0, "v2": 10.0}[self.reward]
+        return (10 * largest_reward / (1 - self.discount)) ** 2
+
+    def published(self) -> Sequence[Mapping[str, Any]]:
+        """Curves of multi-head SAC of about this width, and the table of the benchmark, for version 2 rewards."""
+        if self.reward == "v1" or self.tasks:
+            return ()
+        curve = published_curve(self.benchmark, self.width, self.environment_steps)
+        return [*curve, *published_table(self.benchmark)]
+
+    def citations(self) -> dict[str, str]:
+        """BibTeX of soft actor-critic, the benchmark and the weightings."""
+        weightings = (PCGrad(), CAGrad(), NashMTL(), MGDA(), IMTLG(), AlignedMTL(), FAMO(), GradNorm())
+        return {"SAC": HAARNOJA_2018, "Meta-World": YU_2019, "weightings": citation(*weightings)}
