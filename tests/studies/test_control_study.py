@@ -139,6 +139,9 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_done():
     with pytest.raises(ValueError, match="used up by warm_up"):
         study = Mt10MtmhSac(**SMALL | {"environment_steps": 200})
         study.trainer(study.data(0), Job("MTMH-SAC", 0))
+    with pytest.raises(ValueError, match=r"capacity is 1000000000: the replay of 2 tasks takes .* GiB.*pass at most"):
+        Mt10MtmhSac(**SMALL | {"capacity": 10**9}).data(0)
+    assert "The replay of all tasks takes 0.00 GiB" in Mt10MtmhSac(**SMALL).data(0).description
     with pytest.raises(ValueError, match="there is no 'reech'; did you mean reach"):
         Mt10MtmhSac(tasks=("reech",)).data(0)
 

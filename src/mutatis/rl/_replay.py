@@ -40,7 +40,7 @@ class Replay(eqx.Module):
         """
         if capacity < 1:
             raise ValueError(f"capacity: room for {capacity} transitions of each task; give at least 1.")
-        needed, there = replay_bytes(num_tasks, capacity, observation_size, action_size), _memory()
+        needed, there = replay_bytes(num_tasks, capacity, observation_size, action_size), device_memory()
         if needed > there:
             raise MemoryError(
                 f"capacity: {capacity:,} transitions of each of {num_tasks} tasks need {needed / 2**30:.1f} GiB; "
@@ -86,7 +86,7 @@ def replay_bytes(num_tasks: int, capacity: int, observation_size: int, action_si
     return 4 * num_tasks * capacity * (2 * observation_size + action_size + 2)
 
 
-def _memory() -> int:
+def device_memory() -> int:
     """Bytes of the device's memory, or of the machine's."""
     stats = jax.local_devices()[0].memory_stats() or {}
     return stats.get("bytes_limit", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

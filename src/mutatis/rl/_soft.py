@@ -1,6 +1,6 @@
 """Soft actor-critic for one task or many (Haarnoja et al. 2018; for many tasks Yu et al. 2019)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -114,6 +114,28 @@ class SoftActorCritic(eqx.Module):
         self.discount, self.polyak = jnp.asarray(discount), jnp.asarray(polyak)
         self.target_entropy = jnp.asarray(-float(environment.action_size))
         self.batch, self.updates, self.normalise_rewards = batch, updates, normalise_rewards
+
+    def networks(
+        self,
+        build: Callable[..., Net],
+        hidden: Sequence[int],
+        *,
+        critic_hidden: Sequence[int] | None = None,
+        key: Key,
+    ) -> tuple[Net, Twin]:
+        """Untrained actor and critics for `init`.
+
+        - `build`: `build(sizes, num_tasks, key=key)`, such as `nn.multi_head_net` or `nn.one_hot_net`.
+        - `hidden`: units of the hidden layers; those of the critics are the same, or `critic_hidden`.
+        - `key`: consumed.
+        """
+        env = self.environment
+        make = lambda inputs, widths, outputs, key: build((inputs, *widths, outputs), env.num_tasks, key=key)
+        actor_key, *critic_keys = jax.random.split(key, 3)
+        widths = hidden if critic_hidden is None else critic_hidden
+        judged = env.observation_size + env.action_size
+        critics = Twin(*(make(judged, widths, 1, each) for each in critic_keys))
+        return make(env.observation_size, hidden, 2 * env.action_size, actor_key), critics
 
     def init(self, actor: Net, critics: Twin, *, capacity: int, key: Key) -> SoftState:
         """The state before the first step.

@@ -1,5 +1,6 @@
 """Soft actor-critic on many tasks: the methods, and how a study trains them."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,8 +15,9 @@ from mutatis._citation import citation
 from mutatis._references import HAARNOJA_2018, YU_2019
 from mutatis._weighting import AbstractWeighting
 from mutatis.nn import embedded_net, film_net, multi_head_net, one_hot_net
-from mutatis.rl import ActorLoss, Environment, SoftActorCritic, SoftState, Twin, critic_loss
-from mutatis.studies._control import Build, ControlMethod, ControlStudy, Policy
+from mutatis.rl import ActorLoss, Environment, SoftActorCritic, SoftState, Twin, critic_loss, replay_bytes
+from mutatis.rl._replay import device_memory
+from mutatis.studies._control import Build, ControlMethod, ControlStudy, Policy, TaskSet
 from mutatis.studies._published_control import published_curve, published_table
 from mutatis.studies._study import Schedule
 from mutatis.weightings import (
@@ -31,6 +33,12 @@ from mutatis.weightings import (
     RandomWeights,
     UncertaintyWeights,
 )
+
+OBSERVATION, ACTION = 39, 4
+"""Numbers of an observation and an action in Meta-World."""
+STATES = 2
+"""Copies of the replay that are held at once: before a dispatch, which can be gone back to, and after."""
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -85,12 +93,7 @@ class SoftAgent:
         return found
 
     def _networks(self, key: jax.Array) -> tuple[Callable, Twin]:
-        env = self.learner.environment
-        make = lambda inputs, hidden, outputs, key: self.network((inputs, *hidden, outputs), env.num_tasks, key=key)
-        actor_key, first_key, second_key = jax.random.split(key, 3)
-        judged = env.observation_size + env.action_size
-        critics = Twin(*(make(judged, self.critic_hidden, 1, each) for each in (first_key, second_key)))
-        return make(env.observation_size, self.hidden, 2 * env.action_size, actor_key), critics
+        return self.learner.networks(self.network, self.hidden, critic_hidden=self.critic_hidden, key=key)
 
 
 @eqx.filter_jit
@@ -227,6 +230,22 @@ class SoftStudy(ControlStudy):
                 f"warm_up is {self.warm_up}; pass a multiple of steps_per_dispatch ({self.steps_per_dispatch}), "
                 "at least one of them, so that an update finds transitions."
             )
+
+    def data(self, seed: int) -> TaskSet:
+        """The tasks, and what the replay takes.
+
+        **Raises:** `ValueError` if it cannot fit into memory.
+        """
+        tasks = super().data(seed)
+        needed, there = replay_bytes(len(tasks.tasks), self.capacity, OBSERVATION, ACTION), device_memory()
+        if STATES * needed > there:
+            fits = self.capacity * there // (2 * STATES * needed)
+            raise ValueError(
+                f"capacity is {self.capacity}: the replay of {len(tasks.tasks)} tasks takes {needed / GIB:.1f} GiB and "
+                f"{STATES} of it are held while training, of {there / GIB:.1f} GiB; pass at most {fits}."
+            )
+        protocol = f"{tasks.protocol} The replay of all tasks takes {needed / GIB:.2f} GiB."
+        return dataclasses.replace(tasks, protocol=protocol)
 
     def steps_of(self, environment: Environment) -> int:
         """Vector steps, of a job in these worlds."""
