@@ -9,7 +9,7 @@ import pytest
 
 import mutatis
 from mutatis.studies import write_diagnosis
-from mutatis.studies._diagnosis_pictures import _colour, _signed
+from mutatis.studies._matrices import colour, signed
 
 TARGETS = np.array([[10.0, 0.0, 1.0], [-1.0, 0.5, 0.2], [0.3, 2.0, -1.0], [0.1, -2.0, 0.4]])
 NAMES = ["reach <1>", "push & pull", "door", "drawer"]
@@ -45,9 +45,9 @@ def test_the_matrices_hold_the_cosines_and_the_gains(tmp_path):
     shares = 100 * np.ravel(one.gain / one.losses[:, None])
     np.testing.assert_allclose([float(text.replace("−", "-")) for _, _, text in gains], shares, atol=0.501)
     assert cosines[1][0] == f"reach &lt;1&gt;, push &amp; pull: {cosines[1][2]}"
-    for value, (_, colour, _) in zip(np.ravel(one.cosines), cosines, strict=True):
-        assert colour == _colour(float(value))
-        assert ("222 101 16" in colour) == (value < 0)
+    for value, (_, background, _) in zip(np.ravel(one.cosines), cosines, strict=True):
+        assert background == colour(float(value))
+        assert ("222 101 16" in background) == (value < 0)
 
 
 def test_the_page_needs_nothing_beside_it_and_escapes_names(tmp_path):
@@ -64,7 +64,7 @@ def test_a_stack_shows_means_by_group_and_the_course(tmp_path):
     page = write_diagnosis(tmp_path / "page.html", stack_of(*each), names=NAMES, steps=[0, 10, 20, 30]).read_text()
     shown = {title.rsplit(": ", 1)[0]: text for title, _, text in cells(page)[0]}
     mean = (float(each[0].cosines[0, 1]) + float(each[1].cosines[0, 1])) / 2
-    assert shown["reach &lt;1&gt;, push &amp; pull"] == _signed("{:.2f}", mean)
+    assert shown["reach &lt;1&gt;, push &amp; pull"] == signed("{:.2f}", mean)
     assert shown["push &amp; pull, door"] == "—"  # they never met
     assert shown["drawer, drawer"] == "1.00"
     assert "Over training" in page and "Tasks that the joint step hurts" in page
@@ -97,4 +97,4 @@ def test_odd_diagnoses_have_a_page_too(tmp_path):
     ],
 )
 def test_numbers_are_short(value, form, text):
-    assert _signed(form, value) == text
+    assert signed(form, value) == text

@@ -37,14 +37,19 @@ COLOURS = 8
 
 @dataclass(frozen=True)
 class Style:
-    """How one method looks in every chart: the reference is grey, the others get colour, shape and dashes."""
+    """How one method looks in every chart: the reference is grey, the others get colour, shape and dashes.
+
+    What others have measured is `hollow`: only the outline of its marker is drawn.
+    """
 
     place: int
+    hollow: bool = False
 
     @property
     def colour(self) -> str:
-        """A class of the style sheet that sets the colour `--c`."""
-        return "ref" if self.place < 0 else f"c{self.place % COLOURS}"
+        """A class of the style sheet that sets the colour `--c`, and that of outlined markers."""
+        colour = "ref" if self.place < 0 else f"c{self.place % COLOURS}"
+        return f"{colour} hollow" if self.hollow else colour
 
     @property
     def shape(self) -> str:
@@ -144,9 +149,19 @@ def swatch(style: Style) -> Markup:
 
 
 def line_chart(
-    series: Sequence[Series], x: Axis, y: Axis, *, title: str, markers: bool, level: Series | None = None
+    series: Sequence[Series],
+    x: Axis,
+    y: Axis,
+    *,
+    title: str,
+    markers: bool,
+    level: Series | None = None,
+    points: Sequence[tuple[Series, str]] = (),
 ) -> Markup:
-    """Curves with a band (without markers) or whiskers (with markers), and a level to compare with."""
+    """Curves with a band (without markers) or whiskers (with markers), and a level or points to compare with.
+
+    A point is a series of one value and what is said of it; it is named where there is room.
+    """
     parts: list[Markup] = []
     if level is not None and math.isfinite(level.y[0]):
         height = _pixel(y, level.y[0])
@@ -169,6 +184,8 @@ def line_chart(
                     bounds = (one.low[place], one.high[place]) if one.low else (math.nan, math.nan)
                     parts.append(_whisker(one, x, y, value, *bounds))
                     parts.append(_marker(one, x, y, value, height, f"{one.name}: {height:.1f} at {value:g}"))
+    parts += [_marker(one, x, y, one.x[0], one.y[0], said) for one, said in points]
+    parts += _labels([one for one, _ in points], x, y)
     return _frame(parts, x, y, title)
 
 
@@ -296,7 +313,10 @@ def _labels(series: Sequence[Series], x: Axis, y: Axis) -> list[Markup]:
             taken.append(_boxes(left, right, height - 2, height + 2))
             taken.append(_boxes(share, share, _pixel(y, one.high[0]), _pixel(y, one.low[0])))
     labels: list[Markup] = []
-    for one, (share, height) in zip(series, points, strict=True):
+    last = {one.name: place for place, one in enumerate(series)}
+    for place, (one, (share, height)) in enumerate(zip(series, points, strict=True)):
+        if last[one.name] != place:  # of several points with one name the last bears it
+            continue
         length = LETTER * len(one.name)
         for anchor, dx, dy in PLACES:
             start = {"start": dx, "end": dx - length, "middle": -length / 2}[anchor]

@@ -21,6 +21,10 @@ Build = Callable[..., Callable]
 """`build(sizes, num_tasks, key=)`: a network that knows which task it is at."""
 
 
+MOST_NAMES = 12
+"""Tasks that a description names one by one."""
+
+
 class Agent(Protocol):
     """A learner of control, as a study trains it. `T` tasks; worlds of the first task first."""
 
@@ -61,7 +65,8 @@ class TaskSet:
     @property
     def description(self) -> str:
         """The tasks in a line."""
-        return f"{len(self.tasks)} tasks ({', '.join(self.tasks)}). {self.protocol}"
+        named = f" ({', '.join(self.tasks)})" if len(self.tasks) <= MOST_NAMES else ""
+        return f"{len(self.tasks)} tasks{named}. {self.protocol}"
 
 
 class DivergedError(ArithmeticError):

@@ -11,19 +11,13 @@ from mutatis._diagnosis import Diagnosis
 from mutatis._diagnosis_words import Names, name_of
 from mutatis.studies._charts import Series, Style, line_chart, linear_axis, log_axis
 from mutatis.studies._markup import Markup, element, join, section
+from mutatis.studies._matrices import WRITTEN, colour, key, matrix, signed
 from mutatis.studies._numbers import rough
-from mutatis.studies._palette import NEGATIVE, POSITIVE, USED
 from mutatis.studies._shell import write_page
 
-WRITTEN = 12
-"""Up to so many tasks the entries of a matrix are written out."""
-CELLS = ((7, 44), (WRITTEN, 32), (24, 24), (math.inf, 15))
-"""Up to so many tasks a cell is so many pixels wide."""
 STRIPES = 90
 """Most stripes in the strip of a layer."""
 MOST_LAYERS = 24
-STRENGTH, GAMMA = 0.8, 0.8
-"""The strongest colour lets the text on it be read, on white and on black; small values are lifted to be seen."""
 
 
 def write_diagnosis(
@@ -99,65 +93,20 @@ def _matrices(view: _ByGroup) -> Markup:
             f" A gain is what the column's task, stepping alone with size {rough(_step(found))}, takes off the loss of "
             "the row's task."
         )
-    figures = [_matrix(view, view.matrix(np.asarray(found.cosines)), "Cosine of the gradients", 1.0, "{:.2f}")]
+    figures = [matrix(view.names, view.matrix(np.asarray(found.cosines)), "Cosine of the gradients", "{:.2f}")]
     if found.losses_after_own is not None:
         shares = view.matrix(np.asarray(found.gain)) / np.abs(view.vector(np.asarray(found.losses)))[:, None]
         finite = np.abs(shares[np.isfinite(shares)])
         limit = float(min(finite.max(initial=0.0), 1.0)) or 1.0
         title = "Gain from another's step, % of the loss"
-        figures.append(_matrix(view, shares, title, limit, "{:.0f}", factor=100))
-    key = element(
-        "p",
-        element("span", "against each other", _ramp(), "together"),
-        class_="key",
-    )
+        figures.append(matrix(view.names, shares, title, "{:.0f}", limit=limit, factor=100))
     wide = len(view.ids) > WRITTEN
     pictures = element("div", figures, class_="matrices" if wide else "matrices two")
-    return section("Who agrees with whom", key, pictures, note=note)
+    return section("Who agrees with whom", key(), pictures, note=note)
 
 
 def _step(found: Diagnosis) -> float:
     return float(np.median(found.step_size))
-
-
-def _matrix(view: _ByGroup, values: np.ndarray, title: str, limit: float, form: str, *, factor: float = 1.0) -> Markup:
-    count = len(view.ids)
-    head = element("tr", element("td"), (element("th", element("span", name), scope="col") for name in view.names))
-    rows = []
-    for name, line in zip(view.names, values, strict=True):
-        cells = []
-        for other, value in zip(view.names, line, strict=True):
-            text = _signed(form, factor * value)
-            said = f"{name}, {other}: {text}"
-            shown = text if count <= WRITTEN else None
-            cells.append(element("td", shown, title=said, style=f"background:{_colour(value / limit)}"))
-        rows.append(element("tr", element("th", name, scope="row"), cells))
-    size = next(cell for most, cell in CELLS if count <= most)
-    table = element("table", element("thead", head), element("tbody", rows), class_="matrix", style=f"--cell:{size}px")
-    return element("figure", element("h4", title), element("div", table, class_="matrix-frame"))
-
-
-def _signed(form: str, value: float, *, full: bool = False) -> str:
-    if not math.isfinite(value):
-        return "—"
-    text = f"{value / 1000:.0f}k" if abs(value) >= 1000 else form.format(value)
-    text = text.replace("-", "−")
-    if not text.strip("−0."):
-        text = text.removeprefix("−")
-    return text if full else text.replace("0.", ".", 1) if text.lstrip("−").startswith("0.") else text
-
-
-def _colour(value: float, *, signed: bool = True) -> str:
-    """A colour for -1 to 1; without sign for 0 to 1."""
-    if not math.isfinite(value):
-        return "rgb(128 128 128/.35)"
-    red, green, blue = (POSITIVE if value > 0 else NEGATIVE) if signed else USED
-    return f"rgb({red} {green} {blue}/{STRENGTH * min(abs(value), 1.0) ** GAMMA:.3f})"
-
-
-def _ramp() -> Markup:
-    stops = ",".join(_colour(value) for value in np.linspace(-1, 1, 21))
-    return element("span", class_="ramp", style=f"background:linear-gradient(90deg,{stops})")
 
 
 def _tasks(view: _ByGroup) -> Markup:
@@ -223,7 +172,7 @@ def _bars(names: Sequence[str], values: np.ndarray, *, good: int, marks: np.ndar
         if marks is not None and math.isfinite(marks[row]):
             inside.append(element("span", class_="mark", style=f"left:{place(float(marks[row])):.2f}%"))
         digits = 0 if abs(value) >= 9.95 else 1 if abs(value) >= 0.095 else 2
-        lines.append(_line(name, inside, _signed(f"{{:.{digits}f}}", value, full=True)))
+        lines.append(_line(name, inside, signed(f"{{:.{digits}f}}", value, full=True)))
     return lines
 
 
@@ -244,11 +193,11 @@ def _layers(found: Diagnosis) -> Markup | None:
     for place, layer in list(enumerate(found.layers))[:MOST_LAYERS]:
         stripes = np.sort(pairs[:, place].mean(0))
         stripes = np.quantile(stripes, np.linspace(0, 1, STRIPES)) if len(stripes) > STRIPES else stripes
-        strip = element("span", class_="stripes", style=_stripes([_colour(one) for one in stripes]))
+        strip = element("span", class_="stripes", style=_stripes([colour(one) for one in stripes]))
         course = None
         if over_time:
             bins = [one.mean() for one in np.array_split(shares[:, place], min(STRIPES, len(shares)))]
-            colours = [_colour(one, signed=False) for one in bins]
+            colours = [colour(one, sign=False) for one in bins]
             course = element("span", class_="stripes", style=_stripes(colours))
         share = element("span", f"{100 * shares[:, place].mean():.0f} %", class_="value")
         lines.append(element("li", element("span", layer, class_="group", title=layer), strip, course, share))

@@ -1,9 +1,13 @@
 """The pictures of a job, read from its `gallery.npz` and checked."""
 
+import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from mutatis.studies._study import Job
 
 PICTURES = 4
 """Pictures of a symmetry, for the truth and for what was learned: see `WeightGallery`."""
@@ -44,14 +48,51 @@ class WeightGallery:
     pictures: tuple[np.ndarray, ...]
 
 
-def read_gallery(path: Path, method: str, seed: int) -> Gallery | WeightGallery:
+@dataclass(frozen=True)
+class FilmGallery:
+    """What one method's final policy does, in films.
+
+    - `tasks`: their names; none where there were no graphics to draw with.
+    - `films`: of each task, the bytes of an animated WebP.
+    """
+
+    method: str
+    seed: int
+    tasks: tuple[str, ...]
+    films: tuple[bytes, ...]
+
+
+AnyGallery = Gallery | WeightGallery | FilmGallery
+
+
+def read_galleries(directory: Path, jobs: Iterable[tuple[str, int]]) -> tuple[list[AnyGallery], list[str]]:
+    """Of each method the gallery of its first seed that has one, and a sentence on every file that is damaged.
+
+    - `directory`: of the run.
+    - `jobs`: names of methods with seeds.
+    """
+    found: dict[str, AnyGallery] = {}
+    notes = []
+    for method, seed in sorted(jobs, key=lambda job: job[1]):
+        path = directory / Job(method, seed).directory / "gallery.npz"
+        if method in found or not path.exists():
+            continue
+        try:
+            found[method] = read_gallery(path, method, seed)
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            notes.append(f"The pictures of {method}, seed {seed}, are not shown: {error}.")
+    return list(found.values()), notes
+
+
+def read_gallery(path: Path, method: str, seed: int) -> AnyGallery:
     """The gallery in this file, of whichever kind it is.
 
     **Raises:** `ValueError` saying what is wrong with it; `OSError` or `zipfile.BadZipFile` if it cannot be read.
     """
     with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    return (_weights if "problems" in arrays else _images)(arrays, method, seed)
+    read = _weights if "problems" in arrays else _films if "films_tasks" in arrays else _images
+    return read(arrays, method, seed)
 
 
 def _images(arrays: dict[str, np.ndarray], method: str, seed: int) -> Gallery:
@@ -95,3 +136,19 @@ def _weights(arrays: dict[str, np.ndarray], method: str, seed: int) -> WeightGal
                 f"{name} has shape {picture.shape} and type {picture.dtype}, not (2, {PICTURES}, out, in) floats"
             )
     return WeightGallery(method, seed, problems, tuple(arrays[name] for name in names))
+
+
+def _films(arrays: dict[str, np.ndarray], method: str, seed: int) -> FilmGallery:
+    tasks = tuple(map(str, arrays["films_tasks"].ravel()))
+    names = [f"film_{place}" for place in range(len(tasks))]
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise ValueError(f"gallery.npz has {len(tasks)} films_tasks but lacks {', '.join(missing)}")
+    for name in names:
+        film = arrays[name]
+        if film.ndim != 1 or film.dtype != np.uint8:
+            raise ValueError(f"{name} has shape {film.shape} and type {film.dtype}, not (bytes,) uint8")
+        head = film[:12].tobytes()
+        if head[:4] != b"RIFF" or head[8:] != b"WEBP":
+            raise ValueError(f"{name} is no WebP: it begins with {head!r}")
+    return FilmGallery(method, seed, tasks, tuple(arrays[name].tobytes() for name in names))

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mutatis.shift._metrics import Interval, Summary
+from mutatis.studies._control_table import HEADINGS, columns, ends
+from mutatis.studies._control_view import SUCCESS, ControlView
+from mutatis.studies._numbers import amount
 from mutatis.studies._results import Results, read_results
 from mutatis.studies._symmetry_table import cell_text, reference_rows
 from mutatis.studies._symmetry_view import OVERLAP, RISK, SymmetryView
@@ -18,7 +21,9 @@ def markdown_table(directories: Sequence[Path]) -> str:
 
     Of accuracies one table for each study: a row is a method at the study's support; the last columns give its average
     at every other support that was judged. Percent. Of learned symmetries two: risk and overlap, methods against
-    problems. Mean and half the 95 % interval over seeds; best, and not distinguishable from it, in bold.
+    problems. Mean and half the 95 % interval over seeds; best, and not distinguishable from it, in bold. Of control
+    two: success with the published numbers below, bootstrap intervals in brackets, and success task by task, the
+    hardest first; percent.
 
     **Raises:** `FileNotFoundError` or `ValueError`, naming the file, if a directory holds no readable run.
     """
@@ -27,8 +32,9 @@ def markdown_table(directories: Sequence[Path]) -> str:
 
 
 def _tables(study: Results) -> list[str]:
-    view, symmetries = View(study, {}), SymmetryView(study, {})
+    view, symmetries, control = View(study, {}), SymmetryView(study, {}), ControlView(study, {})
     tables = [_symmetry_table(symmetries, metric) for metric in (RISK, OVERLAP) if symmetries.methods(metric)]
+    tables += [_control_table(control), _task_table(control)] if control.methods else []
     return tables if tables and not view.entries else [_table(view), *tables]
 
 
@@ -42,6 +48,41 @@ def _symmetry_table(view: SymmetryView, metric: str) -> str:
         lines.append(_line([method, *cells]))
     if metric == RISK:
         lines += [_line([name, *texts]) for name, texts in reference_rows(view)]
+    return "\n".join(lines)
+
+
+def _control_table(view: ControlView) -> str:
+    shown = columns(view)
+    heads = ["method", *(HEADINGS[column].lower() for column in shown), "environment steps", "protocol"]
+    lines = [_line(heads), _line(["---"] * len(heads))]
+    for method in view.methods:
+        cells = []
+        for metric, statistic in shown:
+            found = view.interval(metric, method, statistic)
+            if found is None or not math.isfinite(found.mean):
+                cells.append("—")
+                continue
+            mean = f"{100 * found.mean:.1f}"
+            mean = f"**{mean}**" if method in view.best(metric, statistic) else mean
+            cells.append(f"{mean} ({ends(found)})" if ends(found) else mean)
+        lines.append(_line([method, *cells, amount(view.environment_steps(method)), "this study"]))
+    for _, one in view.published_methods.values():
+        cells = [
+            f"{100 * one.success:.1f}" if metric == SUCCESS and statistic == one.statistic else ""
+            for metric, statistic in shown
+        ]
+        name = f"{one.method} ({one.source})" if one.source else one.method
+        lines.append(_line([name, *cells, amount(one.environment_steps), one.protocol]))
+    return "\n".join([*lines, *(["", f"This study: {view.protocol}"] if view.protocol else [])])
+
+
+def _task_table(view: ControlView) -> str:
+    lines = [_line(["task", *view.methods]), _line(["---"] * (1 + len(view.methods)))]
+    for task in view.hardest_first:
+        each = [list(view.by_seed(SUCCESS, method, task).values()) for method in view.methods]
+        means = [sum(values) / len(values) if values else None for values in each]
+        cells = ["" if mean is None else f"{100 * mean:.0f}" if math.isfinite(mean) else "—" for mean in means]
+        lines.append(_line([task, *cells]))
     return "\n".join(lines)
 
 

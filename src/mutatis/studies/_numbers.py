@@ -31,3 +31,18 @@ def rough(value: float, digits: int = 2) -> str:
         return "not finite"
     mantissa, _, power = f"{value:.{digits}g}".partition("e")
     return f"{mantissa}e{int(power)}" if power else mantissa
+
+
+def amount(value: float) -> str:
+    """A large number to three digits in thousands, millions or billions: 250 k, 1.5 M."""
+    if not math.isfinite(value):
+        return "—"
+    power = min(3, max(0, math.floor(math.log10(abs(value)) / 3 + 1e-9))) if abs(value) >= 1 else 0
+    power += power < 3 and float(f"{abs(value) / 1000**power:.3g}") >= 1000
+    text = f"{float(f'{value / 1000**power:.3g}'):g}"
+    return f"{text} {('', 'k', 'M', 'G')[power]}".rstrip()
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where it is not 1."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from mutatis.studies._markup import Markup, element
+from mutatis.studies._markup import Markup, element, section
 from mutatis.studies._results import Gallery
+from mutatis.studies._tabs import tabs
 
 MOST_GROUPS, MOST_IMAGES = 10, 8
 
@@ -21,37 +22,21 @@ def picture_section(galleries: Sequence[Gallery], name: str) -> Markup | None:
     if not galleries:
         return None
     sprites: dict[bytes, str] = {}
-    inputs, labels, panels, rules = [], [], [], []
+    panes, rules = [], []
     # The first method that changes its mind is the one worth opening with.
-    opened = next((g for g in galleries if g.before is not None and (g.before != g.after).any()), galleries[0])
-    for place, gallery in enumerate(galleries):
+    changed = (place for place, g in enumerate(galleries) if g.before is not None and (g.before != g.after).any())
+    opened = next(changed, 0)
+    for gallery in galleries:
         picked, images = _pick(gallery)
         sprite = sprites.setdefault(images.tobytes() + str(images.shape).encode(), f"{name}-sprite{len(sprites)}")
         if len(rules) < len(sprites):
             rules.append(f".{sprite}{{background-image:url({_png(images)})}}")
-        tab = f"{name}-tab{place}"
-        inputs.append(element("input", type="radio", name=f"{name}-tabs", id=tab, checked=gallery is opened))
-        labels.append(element("label", gallery.method, for_=tab))
-        panels.append(_panel(gallery, picked, images.shape[:2], sprite))
-        rules.append(f"#{tab}:checked~.tabs [for={tab}]{{color:var(--ink);border-color:var(--ink)}}")
-        rules.append(f"#{tab}:checked~.panes>:nth-child({place + 1}){{display:block}}")
+        panes.append((gallery.method, _panel(gallery, picked, images.shape[:2], sprite)))
     note = (
-        f"Seed {opened.seed}. Under each image: the truth, then the prediction without and with adaptation. "
+        f"Seed {galleries[opened].seed}. Under each image: the truth, then the prediction without and with adaptation. "
         "✓ right, ✗ wrong; framed where adaptation changed the prediction."
     )
-    return element(
-        "section",
-        element("h3", "What the groups look like"),
-        element("p", note, class_="note"),
-        element("style", Markup("".join(rules))),
-        element(
-            "div",
-            inputs,
-            element("div", labels, class_="tabs"),
-            element("div", panels, class_="panes"),
-            class_="gallery",
-        ),
-    )
+    return section("What the groups look like", tabs(f"{name}-tab", panes, opened, rules=rules), note=note)
 
 
 def _pick(gallery: Gallery) -> tuple[np.ndarray, np.ndarray]:

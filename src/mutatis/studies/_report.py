@@ -7,8 +7,11 @@ from typing import Any
 
 from mutatis.studies._charts import Style
 from mutatis.studies._comparisons import support_curves, tradeoff
+from mutatis.studies._control_page import control_findings, control_sections, what_was_trained
+from mutatis.studies._control_view import ControlView
 from mutatis.studies._group_bars import group_bars
 from mutatis.studies._markup import Markup, element, join, raw, section
+from mutatis.studies._numbers import count
 from mutatis.studies._pictures import picture_section
 from mutatis.studies._results import INCIDENTAL, Results, read_results
 from mutatis.studies._shell import own_text, write_page
@@ -51,15 +54,17 @@ def _styles(studies: Sequence[Results]) -> dict[str, Style]:
 def _study(view: View, anchor: str) -> Markup:
     results = view.results
     config = results.configs[0]
-    symmetries = SymmetryView(results, view.styles)
-    parts: list[Markup | None] = [_header(view, symmetries, config)]
+    symmetries, control = SymmetryView(results, view.styles), ControlView(results, view.styles)
+    parts: list[Markup | None] = [_header(view, symmetries, control, config)]
     if view.entries:
         trade = tradeoff(view)
         finding = section("Worst group against average", trade, note=_trade_note(view)) if trade else None
         parts += [summary_table(view), finding, support_curves(view), group_bars(view), training_curves(view)]
     if symmetries.problems:
         parts += symmetry_sections(symmetries, anchor)
-    if not view.entries and not symmetries.problems:
+    if control.tasks:
+        parts += control_sections(control, anchor)
+    if not view.entries and not symmetries.problems and not control.tasks:
         metrics = sorted({row["metric"] for row in results.rows})
         said = f"The results are of {', '.join(metrics)}." if metrics else "There are no results yet."
         parts += [section("Summary", note=f"No accuracies to show. {said}"), training_curves(view)]
@@ -68,36 +73,35 @@ def _study(view: View, anchor: str) -> Markup:
     return element("article", parts, id=anchor)
 
 
-def _header(view: View, symmetries: SymmetryView, config: Mapping[str, Any]) -> Markup:
+def _header(view: View, symmetries: SymmetryView, control: ControlView, config: Mapping[str, Any]) -> Markup:
     notes = [element("p", note, class_="warning") for note in view.results.notes]
     finding = _finding(view)
     return element(
         "header",
         element("p", "mutatis · study", class_="kicker"),
         element("h2", view.results.study),
-        element("p", _what(view, symmetries, config), class_="lead"),
+        element("p", _what(view, symmetries, control, config), class_="lead"),
         element("p", finding, class_="finding") if finding else None,
         findings(symmetries),
+        control_findings(control) if control.tasks else None,
         notes,
     )
 
 
-def _what(view: View, symmetries: SymmetryView, config: Mapping[str, Any]) -> str:
+def _what(view: View, symmetries: SymmetryView, control: ControlView, config: Mapping[str, Any]) -> str:
     """One sentence on what was run, after the study's own summary and the data's."""
     said = [str(config.get(key, "")).strip() for key in ("summary", "description")]
     if view.entries:
         examples = max(entry.main.examples for entry in view.entries.values())
         said.append(
-            f"{_count(len(view.entries), 'method')}, {_count(view.seeds, 'seed')}, judged on "
-            f"{_count(len(view.groups), f'{view.split} group')} with {_count(examples, 'example')}."
+            f"{count(len(view.entries), 'method')}, {count(view.seeds, 'seed')}, judged on "
+            f"{count(len(view.groups), f'{view.split} group')} with {count(examples, 'example')}."
         )
     if symmetries.problems:
         said.append(what_was_judged(symmetries))
+    if control.tasks:
+        said.append(what_was_trained(control))
     return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in said if text)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _finding(view: View) -> str | None:

@@ -1,15 +1,14 @@
 """What run directories hold, read for the report: rows, curves and pictures, put together by study."""
 
 import dataclasses
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mutatis.studies._galleries import Gallery, WeightGallery, read_gallery
+from mutatis.studies._galleries import FilmGallery, Gallery, WeightGallery, read_galleries
+from mutatis.studies._own_tasks import OWN, done_jobs, gathered, in_words, of_the_method
 from mutatis.studies._store import read_json, read_lines
-from mutatis.studies._study import Job
 
 # Settings that change where or how often something is run, never what one job gives.
 INCIDENTAL = frozenset({"seeds", "methods", "data_dir", "out", "workers", "threads"})
@@ -27,6 +26,7 @@ class Results:
     galleries: tuple[Gallery, ...] = ()
     notes: tuple[str, ...] = field(default=())
     weights: tuple[WeightGallery, ...] = ()
+    films: tuple[FilmGallery, ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -59,23 +59,17 @@ def _read_run(directory: Path) -> Results:
             )
     config = read_json(directory / "config.json")
     rows = read_json(directory / "results.json")
-    galleries, notes = [], []
-    done = {(row["method"], row["seed"]) for row in rows}
-    for method, seed in sorted(done, key=lambda job: job[1]):
-        path = directory / Job(method, seed).directory / "gallery.npz"
-        if method in {gallery.method for gallery in galleries} or not path.exists():
-            continue
-        try:
-            galleries.append(read_gallery(path, method, seed))
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            notes.append(f"The pictures of {method}, seed {seed}, are not shown: {error}.")
+    tasks = config.get("tasks", ())
+    done = done_jobs(rows, tasks)
+    galleries, notes = read_galleries(directory, done)
     jobs = [(job["method"], job["seed"]) for job in config.get("jobs", [])]
-    missing = [f"{method} (seed {seed})" for method, seed in jobs if (method, seed) not in done]
+    missing = [job for job in jobs if job not in done]
     if missing:
-        notes.append(f"Incomplete: {len(missing)} of {len(jobs)} jobs have no results yet: {', '.join(missing)}.")
+        said = ", ".join(in_words(missing, tasks))
+        notes.append(f"Incomplete: {len(missing)} of {len(jobs)} jobs have no results yet: {said}.")
     order = {name: place for place, name in enumerate(dict.fromkeys(method for method, _ in jobs))}
     galleries.sort(key=lambda gallery: order.get(gallery.method, len(order)))
-    curves = [_widen(line) for line in read_lines(directory / "metrics.jsonl")]
+    curves = [of_the_method(_widen(line), tasks) for line in read_lines(directory / "metrics.jsonl")]
     return Results(
         config["study"],
         (config,),
@@ -84,6 +78,7 @@ def _read_run(directory: Path) -> Results:
         tuple(gallery for gallery in galleries if isinstance(gallery, Gallery)),
         tuple(notes),
         tuple(gallery for gallery in galleries if isinstance(gallery, WeightGallery)),
+        gathered([gallery for gallery in galleries if isinstance(gallery, FilmGallery)], tasks),
     )
 
 
@@ -102,7 +97,8 @@ def _merge(runs: Sequence[Results]) -> Results:
     order = {name: place for place, name in enumerate(dict.fromkeys(m for run in runs for m in run.methods))}
     galleries = {gallery.method: gallery for run in reversed(runs) for gallery in run.galleries}
     weights = {gallery.method: gallery for run in reversed(runs) for gallery in run.weights}
-    curves = {(c["method"], c["seed"], c["step"]): c for run in runs for c in run.curves}
+    films = {gallery.method: gallery for run in reversed(runs) for gallery in run.films}
+    curves = {(c["method"], c["seed"], c["step"], c.get(OWN)): c for run in runs for c in run.curves}
     return Results(
         runs[0].study,
         tuple(config for run in runs for config in run.configs),
@@ -111,6 +107,7 @@ def _merge(runs: Sequence[Results]) -> Results:
         tuple(galleries[name] for name in order if name in galleries),
         tuple(note for run in runs for note in run.notes),
         tuple(weights[name] for name in order if name in weights),
+        tuple(films[name] for name in order if name in films),
     )
 
 
@@ -136,6 +133,7 @@ def _rename(run: Results, suffix: str) -> Results:
         curves=tuple({**line, "method": line["method"] + suffix} for line in run.curves),
         galleries=tuple(dataclasses.replace(g, method=g.method + suffix) for g in run.galleries),
         weights=tuple(dataclasses.replace(g, method=g.method + suffix) for g in run.weights),
+        films=tuple(dataclasses.replace(g, method=g.method + suffix) for g in run.films),
     )
 
 

@@ -3,7 +3,7 @@
 import math
 
 from mutatis.studies._markup import Markup, element
-from mutatis.studies._numbers import rough
+from mutatis.studies._numbers import count, rough
 from mutatis.studies._symmetry_curves import symmetry_curves
 from mutatis.studies._symmetry_table import symmetry_tables
 from mutatis.studies._symmetry_verdicts import verdict_section
@@ -23,10 +23,10 @@ def what_was_judged(view: SymmetryView) -> str:
     """How much the numbers rest on, in a sentence."""
     methods = len({method for _, _, method in view.rows})
     tasks = {view.tasks(problem) for problem in view.problems}
-    judged = f"judged on {_count(len(view.problems), 'problem')} of known symmetry"
+    judged = f"judged on {count(len(view.problems), 'problem')} of known symmetry"
     if len(tasks) == 1 and (number := next(iter(tasks))) > 1:
         judged += f", {number:,} held-out tasks each" if len(view.problems) > 1 else f", {number:,} held-out tasks"
-    return f"{_count(methods, 'method')}, {_count(view.seeds, 'seed')}, {judged}."
+    return f"{count(methods, 'method')}, {count(view.seeds, 'seed')}, {judged}."
 
 
 def findings(view: SymmetryView) -> Markup | None:
@@ -99,7 +99,3 @@ def _lowest_risk(view: SymmetryView, problem: str) -> str | None:
 
 def _or_infinite(value: float) -> float:
     return value if math.isfinite(value) else math.inf
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

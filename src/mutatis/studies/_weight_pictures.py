@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 
 from mutatis.studies._galleries import WeightGallery
-from mutatis.studies._markup import Markup, element, join
+from mutatis.studies._markup import Markup, element, join, section
 from mutatis.studies._numbers import rough
 from mutatis.studies._palette import NEGATIVE, POSITIVE, USED
 from mutatis.studies._symmetry_view import EXCESS, OVERLAP, SymmetryView
+from mutatis.studies._tabs import tabs
 
 ROWS = ("truth", "learned")
 COLUMNS = ("weights of one task", "weights of another", "how much each entry is used", "what is tied to the middle")
@@ -32,30 +33,19 @@ def weight_pictures(view: SymmetryView, name: str) -> Markup | None:
     if not galleries:
         return None
     classes: dict[str, str] = {}
-    inputs, labels, panels, rules = [], [], [], []
-    opened = _opened(view)
-    for place, gallery in enumerate(galleries):
-        tab = f"{name}-weights{place}"
-        inputs.append(element("input", type="radio", name=f"{name}-weights", id=tab, checked=gallery is opened))
-        labels.append(element("label", gallery.method, for_=tab))
-        panels.append(_panel(view, gallery, lambda address: classes.setdefault(address, f"{name}-w{len(classes)}")))
-        rules.append(f"#{tab}:checked~.tabs [for={tab}]{{color:var(--ink);border-color:var(--ink)}}")
-        rules.append(f"#{tab}:checked~.panes>:nth-child({place + 1}){{display:flex}}")
-    rules += [f".{one}{{background-image:url({address})}}" for address, one in classes.items()]
+    panes = [
+        (gallery.method, _panel(view, gallery, lambda address: classes.setdefault(address, f"{name}-w{len(classes)}")))
+        for gallery in galleries
+    ]
+    rules = [f".{one}{{background-image:url({address})}}" for address, one in classes.items()]
     seeds = sorted({gallery.seed for gallery in galleries})
     note = (
         f"Seed {', '.join(map(str, seeds))}. A row of a picture is an output, a column an input. Each pair of pictures "
         "has one scale, up to the largest true value; what lies beyond has the strongest colour."
     )
-    tabs = element("div", labels, class_="tabs")
-    return element(
-        "section",
-        element("h3", "What was learned"),
-        element("p", note, class_="note"),
-        element("style", Markup("".join(rules))),
-        _key(),
-        element("div", inputs, tabs, element("div", panels, class_="panes"), class_="gallery"),
-    )
+    opened = next(place for place, gallery in enumerate(galleries) if gallery is _opened(view))
+    pictures = tabs(f"{name}-weights", panes, opened, rules=rules, display="flex")
+    return section("What was learned", _key(), pictures, note=note)
 
 
 def _opened(view: SymmetryView) -> WeightGallery:

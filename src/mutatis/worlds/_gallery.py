@@ -10,11 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from mutatis.worlds._benchmarks import select
+from mutatis.worlds._evaluate import Policy
 from mutatis.worlds._experts import Experts
 from mutatis.worlds._make import make
 from mutatis.worlds._pictures import contact_sheet, save_picture, save_video
 from mutatis.worlds._pose import Pose
 from mutatis.worlds._render import Renderer
+from mutatis.worlds._vector import Worlds
 
 _ATTEMPTS, _PATIENCE = 5, 250
 """Goals at which an expert is tried until it solves one, and its actions at each."""
@@ -25,7 +27,7 @@ _TELLING = 0.55
 
 
 class Episode(NamedTuple):
-    """One expert's way to success."""
+    """One way to success."""
 
     task: str
     poses: list[Pose]
@@ -114,36 +116,60 @@ def write_gallery(benchmark: str | Sequence[str] = "MT10", out: str | Path = "ga
     ]
 
 
+def play(worlds: Worlds, act: Policy, goals: Sequence[int], *, patience: int) -> list[Episode]:
+    """An episode in each world, under one policy; none goes on much longer than its success is shown.
+
+    **Arguments:**
+
+    - `worlds`: one of each task, with autoreset_mode="Disabled". They are reset first.
+    - `act`: observations (M, 39 or more) to actions (M, 4).
+    - `goals`: of each world, by index, M.
+    - `patience`: actions in all; fewer where all are solved, or one of the worlds ends before.
+    """
+    seen, _ = worlds.reset(options={"goals": np.array(goals)})
+    names = [worlds.tasks[task] for task in worlds.task_index]
+    poses = [[worlds.pose(world)] for world in range(len(names))]
+    solved: list[int | None] = [None] * len(names)
+    for step in range(1, patience + 1):
+        seen, _, terminated, truncated, info = worlds.step(act(seen))
+        for world, success in enumerate(info["success"]):
+            if solved[world] is None and success:
+                solved[world] = step
+        for world, first in enumerate(solved):
+            if first is None or step <= first + _REST:
+                poses[world].append(worlds.pose(world))
+        over = all(first is not None and step >= first + _REST for first in solved)
+        if over or (terminated | truncated).any():
+            break
+    return [Episode(*each) for each in zip(names, poses, solved, strict=True)]
+
+
+def draw(poses: Sequence[Pose], width: int, height: int, camera: str = "front") -> Iterator[np.ndarray]:
+    """Pictures of one task, (height, width, 3); its graphics are freed, as those of all tasks would take gigabytes.
+
+    **Raises:** `NoGraphicsError` where OpenGL cannot draw.
+    """
+    with closing(Renderer()) as renderer:
+        for pose in poses:
+            yield renderer(pose, camera, width=width, height=height)
+
+
 def _attempt(names: Sequence[str], seed: int, attempt: int) -> list[Episode]:
     """One episode in each of some tasks; another attempt has other goals."""
     with closing(make(names, seed=seed, autoreset_mode="Disabled")) as worlds:
         goals = [attempt % len(vectors) for vectors in worlds.vectors]
-        seen, _ = worlds.reset(options={"goals": np.array(goals)})
-        experts = Experts(worlds)
-        poses = [[worlds.pose(world)] for world in range(len(names))]
-        solved: list[int | None] = [None] * len(names)
-        for step in range(1, _PATIENCE + 1):
-            seen, _, _, _, info = worlds.step(experts(seen))
-            for world, success in enumerate(info["success"]):
-                if solved[world] is None and success:
-                    solved[world] = step
-            for world, first in enumerate(solved):
-                if first is None or step <= first + _REST:
-                    poses[world].append(worlds.pose(world))
-            if all(first is not None and step >= first + _REST for first in solved):
-                break
-    return [Episode(*each) for each in zip(names, poses, solved, strict=True)]
+        return play(worlds, Experts(worlds), goals, patience=_PATIENCE)
 
 
 def _sheet(found: Sequence[Episode], columns: int, width: int, height: int, camera: str) -> np.ndarray:
     ends = [len(episode.poses) - 1 if episode.solved is None else episode.solved for episode in found]
     moments = [[episode.poses[round(_TELLING * end)]] for episode, end in zip(found, ends, strict=True)]
-    tiles = [tile for poses in moments for tile in _draw(poses, width, height, camera)]
+    tiles = [tile for poses in moments for tile in draw(poses, width, height, camera)]
     return contact_sheet(tiles, [episode.task for episode in found], columns)
 
 
 def _film(found: Sequence[Episode], columns: int, width: int, height: int, camera: str, every: int) -> list[np.ndarray]:
-    tiles = [list(_draw(episode.poses[::every], width, height, camera)) for episode in found]
+    tiles = [list(draw(episode.poses[::every], width, height, camera)) for episode in found]
     frames = []
     for k in range(max(map(len, tiles))):
         now = [strip[min(k, len(strip) - 1)] for strip in tiles]
@@ -153,10 +179,3 @@ def _film(found: Sequence[Episode], columns: int, width: int, height: int, camer
         ]
         frames.append(contact_sheet(now, labels, columns))
     return frames
-
-
-def _draw(poses: Sequence[Pose], width: int, height: int, camera: str) -> Iterator[np.ndarray]:
-    """Pictures of one task; its graphics are freed, as those of all tasks would take gigabytes."""
-    with closing(Renderer()) as renderer:
-        for pose in poses:
-            yield renderer(pose, camera, width=width, height=height)
