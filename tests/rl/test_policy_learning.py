@@ -10,10 +10,9 @@ from reach_toy import TASKS, best_return, play, tanh_net
 
 import mutatis
 from mutatis import nn
-from mutatis.rl._baseline import LinearBaseline, ValueBaseline
+from mutatis.rl._baseline import ActorCritic, LinearBaseline, ValueBaseline
 from mutatis.rl._batch import assess
 from mutatis.rl._gaussian import GaussianPolicy
-from mutatis.rl._policy_gradient import ActorCritic
 from mutatis.rl._proximal import ProximalLoss, ppo_update
 from mutatis.rl._trust_region import trust_region
 from mutatis.rl._trust_region_update import trpo_update

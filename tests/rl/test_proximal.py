@@ -14,10 +14,9 @@ import mutatis
 from core_problems import draw
 from mutatis import nn
 from mutatis._tree import trainable
-from mutatis.rl._baseline import LinearBaseline, ValueBaseline
+from mutatis.rl._baseline import ActorCritic, LinearBaseline, ValueBaseline
 from mutatis.rl._batch import Batch, _orders
 from mutatis.rl._gaussian import GaussianPolicy
-from mutatis.rl._policy_gradient import ActorCritic
 from mutatis.rl._proximal import ProximalLoss, ppo_update
 
 TASKS, ROWS, FEATURES, ACTIONS = 2, 12, 4, 2

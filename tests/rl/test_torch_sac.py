@@ -80,7 +80,7 @@ def test_updates_are_the_same_in_float64():
 
 
 def test_every_parameter_moves():
-    sac, state = our_side()
+    _, state = our_side()
     other = torch_side(state)
     before = [theirs.detach().clone() for theirs, _ in pairs(other, state)]
     other.update(*same_numbers(state, jax.random.key(1)))

@@ -2,10 +2,13 @@
 
 from mutatis._timestep import Timestep as Timestep
 from mutatis.rl._baseline import AbstractBaseline as AbstractBaseline
+from mutatis.rl._baseline import ActorCritic as ActorCritic
 from mutatis.rl._baseline import LinearBaseline as LinearBaseline
 from mutatis.rl._baseline import ValueBaseline as ValueBaseline
+from mutatis.rl._batch import AbstractPolicyUpdate as AbstractPolicyUpdate
 from mutatis.rl._batch import Batch as Batch
 from mutatis.rl._batch import Rollout as Rollout
+from mutatis.rl._batch import Update as Update
 from mutatis.rl._batch import assess as assess
 from mutatis.rl._batch import by_task as by_task
 from mutatis.rl._batch import normalised as normalised
@@ -19,12 +22,9 @@ from mutatis.rl._gaussian import Gaussian as Gaussian
 from mutatis.rl._gaussian import GaussianPolicy as GaussianPolicy
 from mutatis.rl._gymnasium import GymnasiumEnvironment as GymnasiumEnvironment
 from mutatis.rl._gymnasium import from_gymnasium as from_gymnasium
-from mutatis.rl._policy_gradient import AbstractPolicyUpdate as AbstractPolicyUpdate
-from mutatis.rl._policy_gradient import ActorCritic as ActorCritic
 from mutatis.rl._policy_gradient import PolicyGradient as PolicyGradient
 from mutatis.rl._policy_gradient import PolicyProgress as PolicyProgress
 from mutatis.rl._policy_gradient import PolicyState as PolicyState
-from mutatis.rl._policy_gradient import Update as Update
 from mutatis.rl._proximal import Proximal as Proximal
 from mutatis.rl._proximal import ProximalLoss as ProximalLoss
 from mutatis.rl._proximal import ProximalReport as ProximalReport

@@ -1,4 +1,4 @@
-"""What is expected of a situation, so that only the surprise counts: baselines of the policy gradient."""
+"""What is expected of a situation, so that only the surprise counts: baselines, and policies beside them."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from mutatis._tree import Fixed
+from mutatis._tree import Fixed, trainable
 from mutatis._types import Scalar
+from mutatis.rl._gaussian import Gaussian
 
 
 class AbstractBaseline(eqx.Module):
@@ -112,6 +113,22 @@ class ValueBaseline(AbstractBaseline):
         """Itself."""
         del observation, time, returns
         return self
+
+
+class ActorCritic(eqx.Module):
+    """A policy and the baseline of its advantages: the model that on-policy training trains.
+
+    - `policy`: `policy(observation (rows, features), task) -> Gaussian`, such as `GaussianPolicy`.
+    - `baseline`: a network is trained with the policy, a linear one stays as it was fitted.
+    """
+
+    policy: Callable[[Array, Any], Gaussian]
+    baseline: AbstractBaseline
+
+    @property
+    def trains_baseline(self) -> bool:
+        """Whether gradients may change the baseline."""
+        return any(jax.tree.leaves(trainable(self.baseline)))
 
 
 def _features(

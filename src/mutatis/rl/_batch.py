@@ -1,6 +1,7 @@
-"""A roll-out, what it was worth by task, and passes over it: the data of policy gradients."""
+"""A roll-out, what it was worth by task, and how one learns from it."""
 
-from typing import NamedTuple
+from abc import abstractmethod
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,7 +14,8 @@ from mutatis._rule import Learner
 from mutatis._task import Task
 from mutatis._tree import scan
 from mutatis._types import Key, Objective, Scalar
-from mutatis.rl._baseline import AbstractBaseline
+from mutatis._weighting import AbstractWeighting
+from mutatis.rl._baseline import AbstractBaseline, ActorCritic
 from mutatis.rl._returns import discounted_returns, episode_time, generalised_advantages
 
 
@@ -109,6 +111,26 @@ def normalised(advantages: Float[Array, "tasks rows"]) -> Float[Array, "tasks ro
     centred = advantages - jnp.mean(advantages, axis=1, keepdims=True)
     scale = jnp.std(advantages, axis=1, keepdims=True)
     return centred / (scale + 1e-8)
+
+
+class Update(NamedTuple):
+    """What an update did, by task."""
+
+    loss: Float[Array, "tasks"]
+    kl: Float[Array, "tasks"]
+    """KL(policy of the roll-out || new policy), in nats."""
+
+
+class AbstractPolicyUpdate(eqx.Module):
+    """How a policy and its baseline learn from a roll-out: `Proximal`, `TrustRegion`."""
+
+    @abstractmethod
+    def init(self, model: ActorCritic, weighting: AbstractWeighting, num_tasks: int, *, key: Key) -> Any:
+        """What is remembered from update to update, a PyTree; the key is consumed."""
+
+    @abstractmethod
+    def update(self, model: ActorCritic, memory: Any, batch: Batch) -> tuple[ActorCritic, Any, Update]:
+        """The model and memory after a roll-out that was drawn with this model's policy."""
 
 
 def minibatch_steps(

@@ -1,7 +1,5 @@
 """On-policy training: act with the policy in all worlds, judge what came of it, update, and again."""
 
-from abc import abstractmethod
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -9,51 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from mutatis._tree import scan, trainable
+from mutatis._tree import scan
 from mutatis._types import Key
 from mutatis._weighting import AbstractWeighting
-from mutatis.rl._baseline import AbstractBaseline
-from mutatis.rl._batch import Batch, Rollout, assess, by_task
+from mutatis.rl._baseline import AbstractBaseline, ActorCritic
+from mutatis.rl._batch import AbstractPolicyUpdate, Rollout, assess, by_task
 from mutatis.rl._collect import Moments, Policy, Standardised, collect, discounted_so_far
 from mutatis.rl._environment import Environment
-from mutatis.rl._gaussian import Gaussian
 from mutatis.weightings._average import Average
-
-
-class ActorCritic(eqx.Module):
-    """A policy and the baseline of its advantages: the model that on-policy training trains.
-
-    - `policy`: `policy(observation (rows, features), task) -> Gaussian`, such as `GaussianPolicy`.
-    - `baseline`: a network is trained with the policy, a linear one stays as it was fitted.
-    """
-
-    policy: Callable[[Array, Any], Gaussian]
-    baseline: AbstractBaseline
-
-    @property
-    def trains_baseline(self) -> bool:
-        """Whether gradients may change the baseline."""
-        return any(jax.tree.leaves(trainable(self.baseline)))
-
-
-class Update(NamedTuple):
-    """What an update did, by task."""
-
-    loss: Float[Array, "tasks"]
-    kl: Float[Array, "tasks"]
-    """KL(policy of the roll-out || new policy), in nats."""
-
-
-class AbstractPolicyUpdate(eqx.Module):
-    """How a policy and its baseline learn from a roll-out: `Proximal`, `TrustRegion`."""
-
-    @abstractmethod
-    def init(self, model: ActorCritic, weighting: AbstractWeighting, num_tasks: int, *, key: Key) -> Any:
-        """What is remembered from update to update, a PyTree; the key is consumed."""
-
-    @abstractmethod
-    def update(self, model: ActorCritic, memory: Any, batch: Batch) -> tuple[ActorCritic, Any, Update]:
-        """The model and memory after a roll-out that was drawn with this model's policy."""
 
 
 class PolicyState(NamedTuple):

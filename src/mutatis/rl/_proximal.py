@@ -12,8 +12,8 @@ from mutatis._outer import OuterState, outer_init
 from mutatis._rule import Learner
 from mutatis._types import Key, Scalar
 from mutatis._weighting import AbstractWeighting
-from mutatis.rl._batch import Batch, minibatch_rate, minibatch_steps
-from mutatis.rl._policy_gradient import AbstractPolicyUpdate, ActorCritic, Update
+from mutatis.rl._baseline import ActorCritic
+from mutatis.rl._batch import AbstractPolicyUpdate, Batch, Update, minibatch_rate, minibatch_steps
 from mutatis.rules._none import NoAdaptation
 
 

@@ -16,11 +16,10 @@ from mutatis._task import Task
 from mutatis._tree import trainable
 from mutatis._types import Key, Losses, Objective, Scalar
 from mutatis._weighting import AbstractWeighting
-from mutatis.rl._baseline import AbstractBaseline
-from mutatis.rl._batch import Batch, minibatch_rate, minibatch_steps
+from mutatis.rl._baseline import AbstractBaseline, ActorCritic
+from mutatis.rl._batch import AbstractPolicyUpdate, Batch, Update, minibatch_rate, minibatch_steps
 from mutatis.rl._collect import Policy
 from mutatis.rl._gaussian import Gaussian
-from mutatis.rl._policy_gradient import AbstractPolicyUpdate, ActorCritic, Update
 from mutatis.rl._trust_region import trust_region
 from mutatis.rules._none import NoAdaptation
 

@@ -23,6 +23,8 @@ Build = Callable[..., Callable]
 
 MOST_NAMES = 12
 """Tasks that a description names one by one."""
+MOST_FILMED = 250
+"""Actions of an episode that a film shows; what is not solved by then seldom is."""
 
 
 class Agent(Protocol):
@@ -305,7 +307,7 @@ class ControlStudy(Study):
             def act(observation: np.ndarray, k: int = k) -> np.ndarray:
                 return policy(np.repeat(observation, len(tasks), axis=0))[k : k + 1]
 
-            film = film_of(act, task, seed=seed, steps=self.horizon)
+            film = film_of(act, task, seed=seed, steps=min(self.horizon, MOST_FILMED))
             if film is None:
                 return {}
             films[f"film_{k}"] = np.frombuffer(film, np.uint8)
