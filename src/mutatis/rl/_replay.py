@@ -73,7 +73,11 @@ class Replay(eqx.Module):
         """`batch` transitions of each task, with replacement, (tasks, batch, ...); the key is consumed."""
         tasks = self.storage.reward.shape[0]
         places = jax.random.randint(key, (tasks, batch), 0, jnp.minimum(self.added, self.capacity))
-        return jax.tree.map(lambda x: jax.vmap(lambda rows, at: rows[at])(x, places), self.storage)
+        read = lambda storage: jax.tree.map(lambda x: jax.vmap(lambda rows, at: rows[at])(x, places), storage)
+        nothing = lambda storage: jax.tree.map(lambda x: jnp.zeros((tasks, batch, *x.shape[2:]), x.dtype), storage)
+        # XLA merges what `add` writes into what is read here, wants the rows of before and after at once, and copies all
+        # of them at every step; into a condition it does not look.
+        return jax.lax.cond(self.added > 0, read, nothing, self.storage)
 
     @property
     def reward_scale(self) -> Float[Array, "tasks"]:
