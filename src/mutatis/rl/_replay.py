@@ -75,8 +75,8 @@ class Replay(eqx.Module):
         places = jax.random.randint(key, (tasks, batch), 0, jnp.minimum(self.added, self.capacity))
         read = lambda storage: jax.tree.map(lambda x: jax.vmap(lambda rows, at: rows[at])(x, places), storage)
         nothing = lambda storage: jax.tree.map(lambda x: jnp.zeros((tasks, batch, *x.shape[2:]), x.dtype), storage)
-        # XLA merges what `add` writes into what is read here, wants the rows of before and after at once, and copies all
-        # of them at every step; into a condition it does not look.
+        # XLA merges what `add` writes into what is read here, so that it needs the rows of before and after at once and
+        # copies them all at every step; into a condition it does not look.
         return jax.lax.cond(self.added > 0, read, nothing, self.storage)
 
     @property
