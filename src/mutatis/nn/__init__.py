@@ -24,8 +24,12 @@ from mutatis.nn._layers import Classifier as Classifier
 from mutatis.nn._layers import Linear as Linear
 from mutatis.nn._layers import PerExample as PerExample
 from mutatis.nn._layers import Sequential as Sequential
+from mutatis.nn._layers import SmallUniform as SmallUniform
+from mutatis.nn._layers import Start as Start
+from mutatis.nn._layers import he_uniform as he_uniform
 from mutatis.nn._layers import mlp as mlp
 from mutatis.nn._layers import relu as relu
+from mutatis.nn._layers import zeros as zeros
 from mutatis.nn._norm import BatchNorm as BatchNorm
 from mutatis.nn._norm import Moments as Moments
 from mutatis.nn._norm import batch_norms as batch_norms

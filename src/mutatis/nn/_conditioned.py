@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mutatis._types import Key
-from mutatis.nn._layers import Activation, Linear, Sequential, mlp, relu, uniform_fan_in
+from mutatis.nn._layers import Activation, Linear, Sequential, Start, mlp, relu
 
 TaskIndex = Int[Array, ""]
 
@@ -42,9 +42,13 @@ class MultiHead(eqx.Module):
     trunk: Callable
     weight: Float[Array, "tasks width outputs"]
     bias: Float[Array, "tasks outputs"]
+    tell_trunk: bool = eqx.field(static=True, default=False)
+    """Whether the trunk gets the task's number too, as further inputs."""
 
     def __call__(self, x: Float[Array, "rows features"], task: TaskIndex) -> Float[Array, "rows outputs"]:
         """The task's head on the trunk's output."""
+        if self.tell_trunk:
+            x = _beside(x, jax.nn.one_hot(task, self.weight.shape[0], dtype=x.dtype))
         return self.trunk(x) @ self.weight[task] + self.bias[task][None]
 
 
@@ -70,39 +74,74 @@ def _beside(x: Array, vector: Array) -> Array:
 Function = Callable[[Array], Array]
 
 
-def one_hot_net(sizes: Sequence[int], num_tasks: int, *, activation: Function = relu, key: Key) -> OneHotTask:
+def one_hot_net(
+    sizes: Sequence[int],
+    num_tasks: int,
+    *,
+    activation: Function = relu,
+    start: Start = Start(),  # noqa: B008  (immutable)
+    key: Key,
+) -> OneHotTask:
     """A perceptron of `sizes` (inputs, hidden layers, outputs) that also gets the task's number.
 
     The key is consumed.
     """
     first, *rest = sizes
-    return OneHotTask(mlp((first + num_tasks, *rest), activation=activation, key=key), num_tasks)
+    return OneHotTask(mlp((first + num_tasks, *rest), activation=activation, start=start, key=key), num_tasks)
 
 
-def embedded_net(sizes: Sequence[int], num_tasks: int, *, embedding: int = 16, key: Key) -> EmbeddedTask:
+def embedded_net(
+    sizes: Sequence[int],
+    num_tasks: int,
+    *,
+    embedding: int = 16,
+    start: Start = Start(),  # noqa: B008  (immutable)
+    key: Key,
+) -> EmbeddedTask:
     """A perceptron of `sizes` that also gets a learned vector of the task; the key is consumed."""
     first, *rest = sizes
     net_key, table_key = jax.random.split(key)
     table = jax.random.normal(table_key, (num_tasks, embedding), jnp.float32)
-    return EmbeddedTask(mlp((first + embedding, *rest), key=net_key), table)
+    return EmbeddedTask(mlp((first + embedding, *rest), start=start, key=net_key), table)
 
 
-def multi_head_net(sizes: Sequence[int], num_tasks: int, *, activation: Function = relu, key: Key) -> MultiHead:
-    """A perceptron of `sizes` whose last layer every task has for itself; the key is consumed."""
-    *trunk, width, outputs = sizes
+def multi_head_net(
+    sizes: Sequence[int],
+    num_tasks: int,
+    *,
+    tell_trunk: bool = False,
+    activation: Function = relu,
+    start: Start = Start(),  # noqa: B008  (immutable)
+    key: Key,
+) -> MultiHead:
+    """A perceptron of `sizes` whose last layer every task has for itself; the key is consumed.
+
+    - `tell_trunk`: whether the layers that are shared get the task's number too.
+    """
+    first, *trunk, width, outputs = sizes
     trunk_key, weight_key, bias_key = jax.random.split(key, 3)
-    weight = uniform_fan_in(weight_key, (num_tasks, width, outputs), width, jnp.float32)
-    bias = uniform_fan_in(bias_key, (num_tasks, outputs), width, jnp.float32)
-    body = mlp((*trunk, width), activation=activation, key=trunk_key)
-    return MultiHead(Sequential((*body.layers, Activation(activation))), weight, bias)
+    last = start.of_last()
+    weight = last.weight(weight_key, (num_tasks, width, outputs), width, jnp.float32)
+    bias = last.bias(bias_key, (num_tasks, outputs), width, jnp.float32)
+    shared = (first + num_tasks * tell_trunk, *trunk, width)
+    body = mlp(shared, activation=activation, start=start._replace(last=None), key=trunk_key)
+    return MultiHead(Sequential((*body.layers, Activation(activation))), weight, bias, tell_trunk)
 
 
-def film_net(sizes: Sequence[int], num_tasks: int, *, key: Key) -> FiLM:
+def film_net(
+    sizes: Sequence[int],
+    num_tasks: int,
+    *,
+    start: Start = Start(),  # noqa: B008  (immutable)
+    key: Key,
+) -> FiLM:
     """A perceptron of `sizes`, hidden layers of one width, that tasks scale and shift; the key is consumed."""
     *widths, outputs = sizes
     if len(set(widths[1:])) != 1:
         raise ValueError(f"sizes: the hidden layers are {tuple(widths[1:])}; FiLM needs them of one width.")
     *keys, last_key = jax.random.split(key, len(widths))
-    layers = tuple(Linear(a, b, key=each) for a, b, each in zip(widths[:-1], widths[1:], keys, strict=True))
+    pairs = zip(widths[:-1], widths[1:], keys, strict=True)
+    layers = tuple(Linear(a, b, start=start, key=each) for a, b, each in pairs)
     scales = jnp.ones((num_tasks, len(layers), widths[-1]), jnp.float32)
-    return FiLM(layers, scales, jnp.zeros_like(scales), Linear(widths[-1], outputs, key=last_key))
+    last = Linear(widths[-1], outputs, start=start.of_last(), key=last_key)
+    return FiLM(layers, scales, jnp.zeros_like(scales), last)

@@ -2,7 +2,8 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -26,16 +27,61 @@ def uniform_fan_in(key: Key, shape: tuple[int, ...], fan_in: int, dtype: Any) ->
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
+def he_uniform(key: Key, shape: tuple[int, ...], fan_in: int, dtype: Any) -> Array:
+    """Draws from U(-sqrt(6 / fan_in), sqrt(6 / fan_in)), which keeps the size of signals under ReLU (He et al. 2015)."""
+    bound = (6 / fan_in) ** 0.5
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def zeros(key: Key, shape: tuple[int, ...], fan_in: int, dtype: Any) -> Array:
+    """Zeros, whatever the key."""
+    del key, fan_in
+    return jnp.zeros(shape, dtype)
+
+
+@dataclass(frozen=True)
+class SmallUniform:
+    """Draws from U(-bound, bound)."""
+
+    bound: float
+
+    def __call__(self, key: Key, shape: tuple[int, ...], fan_in: int, dtype: Any) -> Array:
+        """The draws."""
+        del fan_in
+        return jax.random.uniform(key, shape, dtype, -self.bound, self.bound)
+
+
+class Start(NamedTuple):
+    """How the numbers of a perceptron are drawn: functions of key, shape, number of inputs and type."""
+
+    weight: Callable[..., Array] = uniform_fan_in
+    bias: Callable[..., Array] = uniform_fan_in
+    last: Callable[..., Array] | None = None
+    """Of the last layer, weights and biases; by default as the others."""
+
+    def of_last(self) -> "Start":
+        """How the last layer is drawn."""
+        return self if self.last is None else Start(self.last, self.last)
+
+
 class Linear(eqx.Module):
     """x @ weight + bias, `(rows, inputs) -> (rows, outputs)`."""
 
     weight: Float[Array, "inputs outputs"]
     bias: Float[Array, "outputs"]
 
-    def __init__(self, inputs: int, outputs: int, *, key: Key, dtype: Any = jnp.float32):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        start: Start = Start(),  # noqa: B008  (immutable)
+        key: Key,
+        dtype: Any = jnp.float32,
+    ):
         weight_key, bias_key = jax.random.split(key)
-        self.weight = uniform_fan_in(weight_key, (inputs, outputs), inputs, dtype)
-        self.bias = uniform_fan_in(bias_key, (outputs,), inputs, dtype)
+        self.weight = start.weight(weight_key, (inputs, outputs), inputs, dtype)
+        self.bias = start.bias(bias_key, (outputs,), inputs, dtype)
 
     def __call__(self, x: Float[Array, "rows inputs"]) -> Float[Array, "rows outputs"]:
         """The affine map."""
@@ -89,13 +135,19 @@ class Classifier(eqx.Module):
 
 
 def mlp(
-    sizes: Sequence[int], *, activation: Callable[[Array], Array] = relu, key: Key, dtype: Any = jnp.float32
+    sizes: Sequence[int],
+    *,
+    activation: Callable[[Array], Array] = relu,
+    start: Start = Start(),  # noqa: B008  (immutable)
+    key: Key,
+    dtype: Any = jnp.float32,
 ) -> Sequential:
     """Linear layers with an activation between them: `mlp((10, 32, 32, 1), key=key)` has three."""
     layers: list[Any] = []
     pairs = list(itertools.pairwise(sizes))
     for number, ((inputs, outputs), layer_key) in enumerate(zip(pairs, jax.random.split(key, len(pairs)), strict=True)):
-        layers.append(Linear(inputs, outputs, key=layer_key, dtype=dtype))
-        if number < len(pairs) - 1:
+        last = number == len(pairs) - 1
+        layers.append(Linear(inputs, outputs, start=start.of_last() if last else start, key=layer_key, dtype=dtype))
+        if not last:
             layers.append(Activation(activation))
     return Sequential(layers)

@@ -15,6 +15,7 @@ from mutatis._task import Task
 from mutatis._tree import scan
 from mutatis._types import Key, Scalar
 from mutatis._weighting import AbstractWeighting
+from mutatis.nn import SmallUniform, Start, he_uniform, zeros
 from mutatis.rl._environment import Environment
 from mutatis.rl._replay import Replay, Transitions
 from mutatis.rl._tanh_gaussian import TanhGaussian
@@ -23,6 +24,10 @@ from mutatis.weightings._average import Average
 
 Net = Callable[[Array, Array], Array]
 """`net(x (rows, features), task) -> (rows, outputs)`, as the networks of `mutatis.nn` that know their task."""
+
+
+ACTOR_START = Start(he_uniform, zeros, SmallUniform(1e-3))
+CRITIC_START = Start(he_uniform, zeros, SmallUniform(3e-3))
 
 
 class Twin(eqx.Module):
@@ -125,17 +130,22 @@ class SoftActorCritic(eqx.Module):
     ) -> tuple[Net, Twin]:
         """Untrained actor and critics for `init`.
 
-        - `build`: `build(sizes, num_tasks, key=key)`, such as `nn.multi_head_net` or `nn.one_hot_net`.
+        Weights are drawn as He et al. 2015 do, biases are zero, and the last layers small, so that actions and values
+        begin near zero (as McLean et al. 2025).
+
+        - `build`: `build(sizes, num_tasks, start=start, key=key)`, such as `nn.multi_head_net` or `nn.one_hot_net`.
         - `hidden`: units of the hidden layers; those of the critics are the same, or `critic_hidden`.
         - `key`: consumed.
         """
         env = self.environment
-        make = lambda inputs, widths, outputs, key: build((inputs, *widths, outputs), env.num_tasks, key=key)
+        make = lambda inputs, widths, outputs, start, key: build(
+            (inputs, *widths, outputs), env.num_tasks, start=start, key=key
+        )
         actor_key, *critic_keys = jax.random.split(key, 3)
         widths = hidden if critic_hidden is None else critic_hidden
         judged = env.observation_size + env.action_size
-        critics = Twin(*(make(judged, widths, 1, each) for each in critic_keys))
-        return make(env.observation_size, hidden, 2 * env.action_size, actor_key), critics
+        critics = Twin(*(make(judged, widths, 1, CRITIC_START, each) for each in critic_keys))
+        return make(env.observation_size, hidden, 2 * env.action_size, ACTOR_START, actor_key), critics
 
     def init(self, actor: Net, critics: Twin, *, capacity: int, key: Key) -> SoftState:
         """The state before the first step.

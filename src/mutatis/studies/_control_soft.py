@@ -1,6 +1,7 @@
 """Soft actor-critic on many tasks: the methods, and how a study trains them."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -124,6 +125,10 @@ def _conflicts(learner: SoftActorCritic, state: SoftState, rows: int) -> dict[st
     return found
 
 
+told_heads = functools.partial(multi_head_net, tell_trunk=True)
+"""A head for each task on layers that are told the task, as the published multi-head networks are."""
+
+
 def _soft(
     network: Build,
     weighting: Callable[[], AbstractWeighting] = Average,
@@ -173,21 +178,22 @@ class SoftStudy(ControlStudy):
     rows: ClassVar[tuple[ControlMethod, ...]] = (
         ControlMethod("SAC, each task alone", _soft(multi_head_net), alone=True),
         ControlMethod("MT-SAC", _soft(one_hot_net)),
-        ControlMethod("MTMH-SAC", _soft(multi_head_net)),
+        ControlMethod("MTMH-SAC", _soft(told_heads)),
+        ControlMethod("MTMH-SAC, trunk not told", _soft(multi_head_net)),
         ControlMethod("MT-SAC, embedding", _soft(embedded_net)),
         ControlMethod("MT-SAC, FiLM", _soft(film_net)),
-        ControlMethod("MTMH-SAC, normalised rewards", _soft(multi_head_net, normalise_rewards=True)),
-        ControlMethod("MTMH-SAC, critic 4 times as wide", _soft(multi_head_net, wider_critic=4)),
-        ControlMethod("MTMH-SAC, PCGrad", _soft(multi_head_net, PCGrad)),
-        ControlMethod("MTMH-SAC, CAGrad", _soft(multi_head_net, CAGrad)),
-        ControlMethod("MTMH-SAC, Nash-MTL", _soft(multi_head_net, NashMTL)),
-        ControlMethod("MTMH-SAC, MGDA", _soft(multi_head_net, MGDA)),
-        ControlMethod("MTMH-SAC, IMTL-G", _soft(multi_head_net, IMTLG)),
-        ControlMethod("MTMH-SAC, Aligned-MTL", _soft(multi_head_net, AlignedMTL)),
-        ControlMethod("MTMH-SAC, FAMO", _soft(multi_head_net, FAMO, critics_only=True)),
-        ControlMethod("MTMH-SAC, GradNorm", _soft(multi_head_net, GradNorm, critics_only=True)),
-        ControlMethod("MTMH-SAC, uncertainty", _soft(multi_head_net, UncertaintyWeights, critics_only=True)),
-        ControlMethod("MTMH-SAC, random weights", _soft(multi_head_net, RandomWeights)),
+        ControlMethod("MTMH-SAC, normalised rewards", _soft(told_heads, normalise_rewards=True)),
+        ControlMethod("MTMH-SAC, critic 4 times as wide", _soft(told_heads, wider_critic=4)),
+        ControlMethod("MTMH-SAC, PCGrad", _soft(told_heads, PCGrad)),
+        ControlMethod("MTMH-SAC, CAGrad", _soft(told_heads, CAGrad)),
+        ControlMethod("MTMH-SAC, Nash-MTL", _soft(told_heads, NashMTL)),
+        ControlMethod("MTMH-SAC, MGDA", _soft(told_heads, MGDA)),
+        ControlMethod("MTMH-SAC, IMTL-G", _soft(told_heads, IMTLG)),
+        ControlMethod("MTMH-SAC, Aligned-MTL", _soft(told_heads, AlignedMTL)),
+        ControlMethod("MTMH-SAC, FAMO", _soft(told_heads, FAMO, critics_only=True)),
+        ControlMethod("MTMH-SAC, GradNorm", _soft(told_heads, GradNorm, critics_only=True)),
+        ControlMethod("MTMH-SAC, uncertainty", _soft(told_heads, UncertaintyWeights, critics_only=True)),
+        ControlMethod("MTMH-SAC, random weights", _soft(told_heads, RandomWeights)),
     )
 
     methods: tuple[str, ...] = ("MTMH-SAC",)
