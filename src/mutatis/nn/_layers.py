@@ -28,7 +28,7 @@ def uniform_fan_in(key: Key, shape: tuple[int, ...], fan_in: int, dtype: Any) ->
 
 
 def he_uniform(key: Key, shape: tuple[int, ...], fan_in: int, dtype: Any) -> Array:
-    """Draws from U(-sqrt(6 / fan_in), sqrt(6 / fan_in)), which keeps the size of signals under ReLU (He et al. 2015)."""
+    """Draws from U(-sqrt(6 / fan_in), sqrt(6 / fan_in)): signals keep their size under ReLU (He et al. 2015)."""
     bound = (6 / fan_in) ** 0.5
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
