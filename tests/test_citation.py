@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 import mutatis
-from mutatis import nn
+from mutatis import nn, rl
 from mutatis._citation import cites
 
 ENTRY = re.compile(r"@(\w+)\{([\w-]+),")
@@ -37,6 +37,11 @@ def test_the_library_itself_is_always_cited_first():
         (mutatis.GradNorm(), ["chen2018gradnorm"]),
         (mutatis.UncertaintyWeights(), ["kendall2018uncertainty"]),
         (mutatis.RandomWeights(), ["lin2022random"]),
+        (rl.SoftActorCritic(rl.PointRobot(jnp.zeros((1, 2)))), ["haarnoja2018soft", "yu2019metaworld"]),
+        (rl.Proximal(), ["schulman2017proximal"]),
+        (rl.TrustRegion(), ["schulman2015trust"]),
+        (rl.LinearBaseline(1, 2), ["duan2016benchmarking"]),
+        (rl.generalised_advantages, ["schulman2016high"]),
         (mutatis.Displacement(), ["mcmahan2017fedavg", "nichol2018reptile"]),
         (mutatis.Implicit(mutatis.entropy, 1.0), ["rajeswaran2019imaml", "wang2021tent"]),
         (mutatis.BatchMoments(), ["zhang2021arm", "nado2020prediction", "schneider2020covariate", "wu2021batchnorm"]),

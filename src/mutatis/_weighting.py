@@ -19,10 +19,13 @@ class AbstractWeighting(eqx.Module):
 
     Set `needs_losses_after` to be shown what the step did to the losses of its own tasks: `outer_step` then judges them
     once more and calls `observe`.
+
+    Set `needs_positive_losses` if losses below zero make no sense to it, as those of a policy are.
     """
 
     needs_gramian: ClassVar[bool]
     needs_losses_after: ClassVar[bool] = False
+    needs_positive_losses: ClassVar[bool] = False
 
     @abstractmethod
     def init(self, num_groups: int) -> Tree:
@@ -38,6 +41,15 @@ class AbstractWeighting(eqx.Module):
         - `gramian`: inner products of the tasks' gradients, or `None` unless `needs_gramian`.
         - `index`: group id of each task; ids may repeat within a step.
         """
+
+    @classmethod
+    def refuse_for_policies(cls, argument: str) -> None:
+        """**Raises:** `ValueError` if the weighting needs positive losses: a policy's are of either sign."""
+        if cls.needs_positive_losses:
+            raise ValueError(
+                f"{argument}: {cls.__name__} needs losses above zero, and those of a policy are of either sign; give "
+                "it to critics, or pass another, such as PCGrad or Average."
+            )
 
     def observe(self, before: Losses, after: Losses, index: GroupIndex, state: Tree) -> Tree:
         """The next state, from the losses of the same tasks before and after the gradient step.

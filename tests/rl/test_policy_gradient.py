@@ -241,6 +241,8 @@ def test_bad_settings_are_named():
         rl.TrustRegion(value_epochs=0)
     with pytest.raises(ValueError, match="steps"):
         proximal(steps=0)
+    with pytest.raises(ValueError, match="weighting: GradNorm needs losses above zero"):
+        proximal(steps=1, weighting=mutatis.GradNorm())
     agent = proximal(steps=7)
     with pytest.raises(ValueError, match="minibatches is 4, which does not divide the 14 rows"):
         agent.train(begun(agent), 1)

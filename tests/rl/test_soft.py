@@ -141,3 +141,6 @@ def test_bad_settings_are_named():
     for name in ("batch", "updates"):
         with pytest.raises(ValueError, match=name):
             rl.SoftActorCritic(rl.PointRobot(GOALS), **{name: 0})
+    with pytest.raises(ValueError, match="actor_weighting: FAMO needs losses above zero"):
+        rl.SoftActorCritic(rl.PointRobot(GOALS), actor_weighting=mutatis.FAMO())
+    rl.SoftActorCritic(rl.PointRobot(GOALS), critic_weighting=mutatis.FAMO())

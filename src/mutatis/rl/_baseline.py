@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from mutatis._citation import cites
+from mutatis._references import DUAN_2016
 from mutatis._tree import Fixed, trainable
 from mutatis._types import Scalar
 from mutatis.rl._gaussian import Gaussian
@@ -33,6 +35,7 @@ class AbstractBaseline(eqx.Module):
         """The baseline fitted to all tasks' roll-outs, if it is solved for; itself, if gradient steps train it."""
 
 
+@cites(DUAN_2016)
 class LinearBaseline(AbstractBaseline):
     r"""Ridge regression of the returns on features of observation and time, for each task its own (Duan et al. 2016).
 

@@ -82,7 +82,7 @@ class PolicyGradient(eqx.Module):
 
     A linear baseline is fitted to each roll-out after its update, for the next, as in rllab; at first it is zero.
 
-    **Raises:** `ValueError` if `steps` is below 1.
+    **Raises:** `ValueError` if `steps` is below 1, or the weighting needs positive losses.
 
     **Deviations:** Gymnasium's `NormalizeObservation` and `NormalizeReward` change their moments within a roll-out, so
     that the policy that is judged is not quite the one that acted; and `NormalizeReward` goes on adding after an
@@ -114,6 +114,8 @@ class PolicyGradient(eqx.Module):
     ):
         if steps < 1:
             raise ValueError(f"steps is {steps}; a roll-out needs at least one step in each world, pass 1 or more.")
+        if weighting is not None:
+            weighting.refuse_for_policies("weighting")
         self.environment, self.method, self.steps = environment, method, steps
         self.discount, self.trace = jnp.asarray(discount), jnp.asarray(trace)
         self.weighting = Average() if weighting is None else weighting

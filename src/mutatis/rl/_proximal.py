@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from mutatis._citation import cites
 from mutatis._outer import OuterState, outer_init
+from mutatis._references import SCHULMAN_2017
 from mutatis._rule import Learner
 from mutatis._types import Key, Scalar
 from mutatis._weighting import AbstractWeighting
@@ -17,6 +19,7 @@ from mutatis.rl._batch import AbstractPolicyUpdate, Batch, Update, minibatch_rat
 from mutatis.rules._none import NoAdaptation
 
 
+@cites(SCHULMAN_2017)
 class ProximalLoss(eqx.Module):
     r"""The clipped surrogate of one task, with value and entropy terms (Schulman et al. 2017, eq. 7 and 9).
 

@@ -9,12 +9,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from mutatis._citation import cites
+from mutatis._references import SCHULMAN_2016
 from mutatis._types import Scalar
 
 Steps = Float[Array, "steps worlds"]
 Flags = Bool[Array, "steps worlds"]
 
 
+@cites(SCHULMAN_2016)
 def generalised_advantages(
     reward: Steps,
     value: Steps,

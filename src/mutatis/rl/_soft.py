@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from mutatis._citation import cites
 from mutatis._outer import OuterState, outer_init, outer_step
+from mutatis._references import HAARNOJA_2018, YU_2019
 from mutatis._rule import Learner
 from mutatis._task import Task
 from mutatis._tree import scan
@@ -70,6 +72,7 @@ class Progress(NamedTuple):
     temperature: Float[Array, "tasks"]
 
 
+@cites(HAARNOJA_2018, YU_2019)
 class SoftActorCritic(eqx.Module):
     """The settings of soft actor-critic; each task has a temperature of its own.
 
@@ -79,6 +82,8 @@ class SoftActorCritic(eqx.Module):
     - `discount`, `polyak`: of values, and how far the target critics move in an update.
     - `actor_weighting`, `critic_weighting`: how the tasks share the update; any of the library's.
     - `normalise_rewards`: whether the critics see each task's rewards divided by their root mean square.
+
+    **Raises:** `ValueError` if `batch` or `updates` is below 1, or the actor's weighting needs positive losses.
     """
 
     environment: Environment
@@ -114,6 +119,8 @@ class SoftActorCritic(eqx.Module):
         adam = optax.adam(learning_rate, eps=1e-5)
         self.optim = adam if clip is None else optax.chain(optax.clip_by_global_norm(clip), adam)
         self.temperature_optim = adam
+        if actor_weighting is not None:
+            actor_weighting.refuse_for_policies("actor_weighting")
         self.actor_weighting = Average() if actor_weighting is None else actor_weighting
         self.critic_weighting = Average() if critic_weighting is None else critic_weighting
         self.discount, self.polyak = jnp.asarray(discount), jnp.asarray(polyak)

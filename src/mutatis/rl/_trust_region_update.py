@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from mutatis._citation import cites
 from mutatis._direction import AbstractDirection, Unrolled
 from mutatis._outer import TASKS, OuterState, outer_init, outer_step
+from mutatis._references import SCHULMAN_2015
 from mutatis._rule import Learner
 from mutatis._task import Task
 from mutatis._tree import trainable
@@ -107,6 +109,7 @@ def value_loss(baseline: AbstractBaseline, batch: Batch) -> Scalar:
     return jnp.mean(jnp.square(baseline(batch.observation, batch.time, batch.task) - batch.target))
 
 
+@cites(SCHULMAN_2015)
 class TrustRegion(AbstractPolicyUpdate):
     """TRPO as a method of `PolicyGradient`: one step of the policy, see `trpo_update`, and passes of the value network.
 

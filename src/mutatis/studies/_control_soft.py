@@ -133,16 +133,13 @@ def _soft(
     network: Build,
     weighting: Callable[[], AbstractWeighting] = Average,
     *,
-    critics_only: bool = False,
     normalise_rewards: bool = False,
     wider_critic: int = 1,
 ) -> Callable[[Any, Environment], SoftAgent]:
-    """How a method is built with the settings of a study.
-
-    - `critics_only`: the weighting is for losses that are positive; the actor's are averaged.
-    """
+    """How a method is built with the settings of a study; an actor's losses are averaged if they may not be weighed."""
 
     def build(study: "SoftStudy", environment: Environment) -> SoftAgent:
+        shared = weighting()
         learner = SoftActorCritic(
             environment,
             batch=study.batch,
@@ -151,8 +148,8 @@ def _soft(
             clip=study.clip or None,
             discount=study.discount,
             polyak=study.polyak,
-            actor_weighting=Average() if critics_only else weighting(),
-            critic_weighting=weighting(),
+            actor_weighting=Average() if shared.needs_positive_losses else shared,
+            critic_weighting=shared,
             normalise_rewards=normalise_rewards or study.normalise_rewards,
         )
         critic_width = (study.critic_width or study.width) * wider_critic
@@ -190,9 +187,9 @@ class SoftStudy(ControlStudy):
         ControlMethod("MTMH-SAC, MGDA", _soft(told_heads, MGDA)),
         ControlMethod("MTMH-SAC, IMTL-G", _soft(told_heads, IMTLG)),
         ControlMethod("MTMH-SAC, Aligned-MTL", _soft(told_heads, AlignedMTL)),
-        ControlMethod("MTMH-SAC, FAMO", _soft(told_heads, FAMO, critics_only=True)),
-        ControlMethod("MTMH-SAC, GradNorm", _soft(told_heads, GradNorm, critics_only=True)),
-        ControlMethod("MTMH-SAC, uncertainty", _soft(told_heads, UncertaintyWeights, critics_only=True)),
+        ControlMethod("MTMH-SAC, FAMO", _soft(told_heads, FAMO)),
+        ControlMethod("MTMH-SAC, GradNorm", _soft(told_heads, GradNorm)),
+        ControlMethod("MTMH-SAC, uncertainty", _soft(told_heads, UncertaintyWeights)),
         ControlMethod("MTMH-SAC, random weights", _soft(told_heads, RandomWeights)),
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from mutatis import _interquartile
 from mutatis.shift._metrics import Interval
 
 Mean = Callable[[np.ndarray], np.ndarray]
@@ -25,12 +26,8 @@ def mean(scores: np.ndarray) -> np.ndarray:
 
 
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:
-    """The mean of the middle half of all runs and tasks: without the n // 4 lowest and the n // 4 highest."""
-    flat = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)
-    cut = flat.shape[-1] // 4
-    middle = flat[..., cut : flat.shape[-1] - cut].mean(axis=-1)
-    # Sorting moves NaN to the end, where it would go unnoticed.
-    return np.where(np.isnan(flat).any(axis=-1), np.nan, middle)
+    """That of all runs and tasks together."""
+    return _interquartile.interquartile_mean(scores.reshape(*scores.shape[:-2], -1))
 
 
 def stratified_interval(scores: np.ndarray, over: Mean, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:

@@ -41,6 +41,7 @@ class FAMO(AbstractWeighting):
 
     needs_gramian: ClassVar[bool] = False
     needs_losses_after: ClassVar[bool] = True
+    needs_positive_losses: ClassVar[bool] = True
 
     step_size: Float[Array, ""] = eqx.field(converter=number, default=0.025)  # type: ignore[assignment]
     decay: Float[Array, ""] = eqx.field(converter=number, default=0.001)  # type: ignore[assignment]

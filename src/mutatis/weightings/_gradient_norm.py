@@ -49,6 +49,7 @@ class GradNorm(AbstractWeighting):
     """
 
     needs_gramian: ClassVar[bool] = True
+    needs_positive_losses: ClassVar[bool] = True
 
     asymmetry: Float[Array, ""] = eqx.field(converter=number, default=0.12)  # type: ignore[assignment]
     step_size: Float[Array, ""] = eqx.field(converter=number, default=0.025)  # type: ignore[assignment]

@@ -38,6 +38,7 @@ class UncertaintyWeights(AbstractWeighting):
     """
 
     needs_gramian: ClassVar[bool] = False
+    needs_positive_losses: ClassVar[bool] = True
 
     step_size: Float[Array, ""] = eqx.field(converter=number, default=0.025)  # type: ignore[assignment]
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from mutatis._interquartile import interquartile_mean
 from mutatis.worlds import _models
 from mutatis.worlds._benchmarks import Split
 from mutatis.worlds._goals import OFFICIAL_COUNT
@@ -131,7 +132,7 @@ class Evaluation:
 
     def interquartile_mean(self, *, at_end: bool = False, resamples: int = _RESAMPLES, seed: int = 0) -> Estimate:
         """The mean of the middle half of the tasks' success rates (Agarwal et al. 2021)."""
-        return _estimate(_interquartile_mean, self._by_goal(at_end), resamples, seed)
+        return _estimate(interquartile_mean, self._by_goal(at_end), resamples, seed)
 
     def row(self) -> dict[str, Any]:
         """The numbers with all that they depend on, ready for JSON."""
@@ -252,9 +253,3 @@ def _estimate(
     rates = np.take_along_axis(by_goal[None], picks, axis=2).mean(axis=2)
     low, high = np.quantile(statistic(rates), (0.025, 0.975))
     return Estimate(float(statistic(by_goal.mean(axis=1))), float(low), float(high))
-
-
-def _interquartile_mean(rates: np.ndarray) -> np.ndarray:
-    """Without the lowest and the highest quarter of T, each rounded down, as Agarwal et al. compute it."""
-    cut = rates.shape[-1] // 4
-    return np.sort(rates, axis=-1)[..., cut : rates.shape[-1] - cut].mean(axis=-1)
