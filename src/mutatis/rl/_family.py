@@ -1,0 +1,144 @@
+"""Families of tasks: N worlds, each with a task of its own that it does not tell."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from mutatis._timestep import Timestep
+from mutatis._types import Key, Tree
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """Actions are whole numbers from 0, (worlds,)."""
+
+    count: int
+
+    def sample(self, key: Key, worlds: int) -> Int[Array, "worlds"]:
+        """All equally likely."""
+        return jax.random.randint(key, (worlds,), 0, self.count)
+
+
+@dataclass(frozen=True)
+class Box:
+    """Actions are vectors with entries in [-1, 1], (worlds, size)."""
+
+    size: int
+
+    def sample(self, key: Key, worlds: int) -> Float[Array, "worlds size"]:
+        """Uniform."""
+        return jax.random.uniform(key, (worlds, self.size), minval=-1.0, maxval=1.0)
+
+
+class Family(Protocol):
+    """A distribution of tasks, and one episode in N worlds with a task each; pure functions, no automatic reset.
+
+    `tasks` is a PyTree whose leaves lead with the axis of the worlds. An episode has `horizon` steps unless it is
+    terminated earlier; the last one tells `truncated` where it is not terminated. A world whose episode has ended
+    stays as it is: same observation, reward 0, still `terminated` or `truncated`.
+    """
+
+    @property
+    def observation_size(self) -> int:
+        """F, features of an observation."""
+        ...
+
+    @property
+    def actions(self) -> Discrete | Box:
+        """What may be done."""
+        ...
+
+    @property
+    def horizon(self) -> int:
+        """Steps of an episode."""
+        ...
+
+    def sample(self, key: Key, count: int) -> Tree:
+        """Tasks to train on, independent of each other."""
+        ...
+
+    def reset(self, tasks: Tree, key: Key) -> tuple[Any, Float[Array, "worlds features"]]:
+        """Starts an episode in every world: the state and what is seen."""
+        ...
+
+    def step(self, tasks: Tree, state: Any, action: Array, key: Key) -> tuple[Any, Timestep]:
+        """Acts in every world; `observation` and `last_observation` are the same array."""
+        ...
+
+
+class FamilyState(NamedTuple):
+    """Of N worlds."""
+
+    place: Tree
+    """What the family itself keeps of every world."""
+    observation: Float[Array, "worlds features"]
+    steps: Int[Array, "worlds"]
+    """Taken in the episode."""
+    terminated: Bool[Array, "worlds"]
+
+
+class Move(NamedTuple):
+    """What an action does in one world."""
+
+    place: Tree
+    observation: Float[Array, "features"]
+    reward: Float[Array, ""]
+    terminated: Bool[Array, ""] | bool = False
+    info: Mapping[str, Array] = {}
+
+
+class AbstractFamily(eqx.Module):
+    """A family written for one world: this class does the axis of the worlds, the horizon and the ends of episodes."""
+
+    observation_size: eqx.AbstractVar[int]
+    actions: eqx.AbstractVar[Discrete | Box]
+    horizon: eqx.AbstractVar[int]
+
+    @abstractmethod
+    def sample(self, key: Key, count: int) -> Tree:
+        """Tasks to train on, independent of each other."""
+
+    @abstractmethod
+    def begin(self, task: Tree, key: Key) -> tuple[Tree, Float[Array, "features"]]:
+        """The place where an episode of one world starts, and what is seen there."""
+
+    @abstractmethod
+    def move(self, task: Tree, place: Tree, action: Array, key: Key) -> Move:
+        """What an action does in one world whose episode goes on."""
+
+    def reset(self, tasks: Tree, key: Key) -> tuple[FamilyState, Float[Array, "worlds features"]]:
+        """Starts an episode in every world: the state and what is seen."""
+        worlds = jax.tree.leaves(tasks)[0].shape[0]
+        place, observation = jax.vmap(self.begin)(tasks, jax.random.split(key, worlds))
+        state = FamilyState(place, observation, jnp.zeros(worlds, jnp.int32), jnp.zeros(worlds, bool))
+        return state, observation
+
+    def step(self, tasks: Tree, state: FamilyState, action: Array, key: Key) -> tuple[FamilyState, Timestep]:
+        """Acts in every world; one whose episode has ended stays as it is and pays nothing."""
+        keys = jax.random.split(key, state.steps.shape[0])
+        moved = jax.vmap(self.move)(tasks, state.place, action, keys)
+        ended = state.terminated | (state.steps >= self.horizon)
+        terminated = jnp.where(ended, state.terminated, moved.terminated)
+        steps = state.steps + ~ended
+        new = FamilyState(
+            _keep(ended, state.place, moved.place),
+            _keep(ended, state.observation, moved.observation),
+            steps,
+            terminated,
+        )
+        nothing = lambda tree: _keep(ended, jax.tree.map(jnp.zeros_like, tree), tree)
+        truncated = (steps >= self.horizon) & ~terminated
+        reward, info = nothing(moved.reward), nothing(dict(moved.info))
+        return new, Timestep(new.observation, new.observation, reward, terminated, truncated, info)
+
+
+def _keep(ended: Bool[Array, "worlds"], old: Tree, new: Tree) -> Tree:
+    """The old leaves of the worlds that have ended, the new ones of the others."""
+    select = lambda o, n: jnp.where(ended.reshape(-1, *(1,) * (n.ndim - 1)), o, n).astype(o.dtype)
+    return jax.tree.map(select, old, new)
