@@ -57,6 +57,16 @@ DUAN_2016 = """\
   year      = {2016}
 }"""
 
+DUAN_2016_RL2 = """\
+@misc{duan2016rl2,
+  title         = {{RL}$^2$: Fast Reinforcement Learning via Slow Reinforcement Learning},
+  author        = {Duan, Yan and Schulman, John and Chen, Xi and Bartlett, Peter L. and Sutskever, Ilya and
+                   Abbeel, Pieter},
+  year          = {2016},
+  eprint        = {1611.02779},
+  archiveprefix = {arXiv}
+}"""
+
 FIFTY_2021 = """\
 @inproceedings{fifty2021tag,
   title     = {Efficiently Identifying Task Groupings for Multi-Task Learning},
@@ -322,6 +332,16 @@ VAN_DER_LINDEN_2024 = """\
   booktitle = {Advances in Neural Information Processing Systems},
   volume    = {37},
   year      = {2024}
+}"""
+
+WANG_2016 = """\
+@misc{wang2016learning,
+  title         = {Learning to Reinforcement Learn},
+  author        = {Wang, Jane X. and Kurth-Nelson, Zeb and Tirumala, Dhruva and Soyer, Hubert and Leibo, Joel Z. and
+                   Munos, R{\\'e}mi and Blundell, Charles and Kumaran, Dharshan and Botvinick, Matt},
+  year          = {2016},
+  eprint        = {1611.05763},
+  archiveprefix = {arXiv}
 }"""
 
 WANG_2021 = """\

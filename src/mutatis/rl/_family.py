@@ -1,5 +1,6 @@
 """Families of tasks: N worlds, each with a task of its own that it does not tell."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mutatis._timestep import Timestep
 from mutatis._types import Key, Tree
+from mutatis.rl._categorical import Categorical
+from mutatis.rl._gaussian import Gaussian
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,28 @@ class Discrete:
     """Actions are whole numbers from 0, (worlds,)."""
 
     count: int
+
+    @property
+    def features(self) -> int:
+        """Numbers that tell an action."""
+        return self.count
+
+    @property
+    def outputs(self) -> int:
+        """Numbers from which a policy is made."""
+        return self.count
+
+    def encode(self, action: Int[Array, "*worlds"]) -> Float[Array, "*worlds features"]:
+        """One out of `count`."""
+        return jax.nn.one_hot(action, self.count)
+
+    def distribution(self, outputs: Float[Array, "*worlds outputs"]) -> Categorical:
+        """The outputs as logits."""
+        return Categorical(outputs)
+
+    def none(self, worlds: int) -> Int[Array, "worlds"]:
+        """What stands for the action before the first: encoded, it is zero."""
+        return jnp.full(worlds, -1, jnp.int32)
 
     def sample(self, key: Key, worlds: int) -> Int[Array, "worlds"]:
         """All equally likely."""
@@ -30,6 +55,29 @@ class Box:
     """Actions are vectors with entries in [-1, 1], (worlds, size)."""
 
     size: int
+
+    @property
+    def features(self) -> int:
+        """Numbers that tell an action."""
+        return self.size
+
+    @property
+    def outputs(self) -> int:
+        """Numbers from which a policy is made: means, and logarithms of standard deviations."""
+        return 2 * self.size
+
+    def encode(self, action: Float[Array, "*worlds size"]) -> Float[Array, "*worlds size"]:
+        """The action itself, as a world clips it."""
+        return jnp.clip(action, -1, 1)
+
+    def distribution(self, outputs: Float[Array, "*worlds outputs"]) -> Gaussian:
+        """Deviations from 0.05 to 3, at the start of about 1."""
+        mean, log_std = jnp.split(outputs, 2, axis=-1)
+        return Gaussian(mean, jnp.clip(log_std, math.log(0.05), math.log(3)))
+
+    def none(self, worlds: int) -> Float[Array, "worlds size"]:
+        """What stands for the action before the first: zero."""
+        return jnp.zeros((worlds, self.size))
 
     def sample(self, key: Key, worlds: int) -> Float[Array, "worlds size"]:
         """Uniform."""

@@ -21,6 +21,11 @@ class Gaussian(eqx.Module):
     mean: Float[Array, "*rows actions"]
     log_std: Float[Array, "*rows actions"]
 
+    @property
+    def mode(self) -> Float[Array, "*rows actions"]:
+        """The means."""
+        return self.mean
+
     def sample(self, *, key: Key) -> Float[Array, "*rows actions"]:
         """A draw from each; the key is consumed."""
         noise = jax.random.normal(key, self.mean.shape, self.mean.dtype)

@@ -1,6 +1,6 @@
 """Proximal policy optimisation, for one task or many."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -48,22 +48,31 @@ class ProximalLoss(eqx.Module):
     def __call__(self, model: ActorCritic, batch: Batch) -> Scalar:
         """The loss on one task's rows."""
         now = model.policy(batch.observation, batch.task)
-        ratio = jnp.exp(now.log_prob(batch.action) - batch.log_prob)
+        value = model.baseline(batch.observation, batch.time, batch.task) if model.trains_baseline else None
+        return self.of(now, value, batch)
+
+    def of(self, now: Any, value: Float[Array, "rows"] | None, rows: Any, real: Array | None = None) -> Scalar:
+        """The loss of the distributions and values that a model now gives for some rows.
+
+        - `rows`: has `action`, `log_prob`, `advantage`, `value` and `target`, as `Batch` has.
+        - `real`: 0 for rows that do not count; the means still divide by all.
+        """
+        counted = (lambda x: x) if real is None else (lambda x: x * real)
+        ratio = jnp.exp(now.log_prob(rows.action) - rows.log_prob)
         clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
-        gain = jnp.mean(jnp.minimum(ratio * batch.advantage, clipped * batch.advantage))
-        loss = -gain - self.entropy * jnp.mean(now.entropy())
-        if model.trains_baseline:
-            loss = loss + self.value * jnp.mean(self._error(model, batch))
+        gain = jnp.mean(counted(jnp.minimum(ratio * rows.advantage, clipped * rows.advantage)))
+        loss = -gain - self.entropy * jnp.mean(counted(now.entropy()))
+        if value is not None:
+            loss = loss + self.value * jnp.mean(counted(self._error(value, rows)))
         return loss.astype(gain.dtype)
 
-    def _error(self, model: ActorCritic, batch: Batch) -> Float[Array, "rows"]:
+    def _error(self, value: Float[Array, "rows"], rows: Any) -> Float[Array, "rows"]:
         """The squared error of the value."""
-        value = model.baseline(batch.observation, batch.time, batch.task)
-        error = jnp.square(value - batch.target)
+        error = jnp.square(value - rows.target)
         if self.value_clip is None:
             return error
-        near = batch.value + jnp.clip(value - batch.value, -self.value_clip, self.value_clip)
-        return jnp.maximum(error, jnp.square(near - batch.target))
+        near = rows.value + jnp.clip(value - rows.value, -self.value_clip, self.value_clip)
+        return jnp.maximum(error, jnp.square(near - rows.target))
 
 
 class ProximalReport(NamedTuple):

@@ -34,7 +34,7 @@ def test_optimum_of_two_arms_by_plain_recursion():
 def total(player, arms, pulls, worlds=4000, seed=0):
     bandits = families.BernoulliBandits(arms, pulls)
     task_key, key = jax.random.split(jax.random.key(seed))
-    rewards = play(bandits, bandits.sample(task_key, worlds), player, key=key)
+    rewards = play(bandits, bandits.sample(task_key, worlds), player, key=key).reward
     assert rewards.shape == (worlds, 1, pulls) and bool(jnp.isin(rewards, jnp.array([0.0, 1.0])).all())
     returns = np.asarray(rewards.sum(axis=(1, 2)))
     return returns.mean(), returns.std() / np.sqrt(worlds)
@@ -84,7 +84,7 @@ def test_pulls_are_paid_by_chance():
     tasks = jnp.tile(jnp.array([[0.2, 0.9]]), (2000, 1))
     for arm, chance in enumerate((0.2, 0.9)):
         always = Memoryless(lambda observation, key, arm=arm: jnp.full(observation.shape[0], arm))
-        paid = float(play(bandits, tasks, always, key=jax.random.key(1)).mean())
+        paid = float(play(bandits, tasks, always, key=jax.random.key(1)).reward.mean())
         assert paid == pytest.approx(chance, abs=0.01)
     np.testing.assert_allclose(bandits.best_return(tasks), 45, rtol=1e-6)
 

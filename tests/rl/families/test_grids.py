@@ -35,8 +35,11 @@ def test_perfect_explorer_is_perfect_from_the_second_episode_on(name, steps):
     grid = GRIDS[name]
     tasks = jnp.asarray(grid.test_tasks, jnp.int32)
     explorer = families.PerfectExplorer(grid)
-    rewards = play(grid, tasks, explorer, key=jax.random.key(0), episodes=6)
-    np.testing.assert_allclose(rewards[:, 1:].sum(axis=2), 0.8, atol=1e-6)
+    trials = play(grid, tasks, explorer, key=jax.random.key(0), episodes=6)
+    np.testing.assert_allclose(trials.returns()[:, 1:], 0.8, atol=1e-6)
+    # Three steps to the goal; the rest of the episode is not real.
+    np.testing.assert_array_equal(trials.real[:, 1:].sum(axis=2), 3)
+    np.testing.assert_array_equal(trials.terminated[:, 1:].sum(axis=2), grid.horizon - 2)
     assert int((explorer.script != WAIT).sum()) == steps
 
 

@@ -45,7 +45,7 @@ def test_random_play_earns_its_expectation():
     made, tasks = small(count=2)
     many = jax.tree.map(lambda x: jnp.repeat(x, 20_000, axis=0), tasks)
     anything = Memoryless(lambda observation, key: jax.random.randint(key, observation.shape[:1], 0, 2))
-    earned = play(made, many, anything, key=jax.random.key(0)).sum(axis=(1, 2)).reshape(2, -1).mean(axis=1)
+    earned = play(made, many, anything, key=jax.random.key(0)).returns().reshape(2, -1).mean(axis=1)
     np.testing.assert_allclose(earned, made.random_return(tasks), atol=0.07)
 
 
@@ -61,7 +61,7 @@ def test_posterior_sampling_earns_what_is_published():
     """Duan et al. 2016, table 2, ten states and five actions: 100.1 at random and 138.1 in 10 episodes, 408.8 in 25."""
     made = families.TabularProcesses()
     tasks = made.sample(jax.random.key(0), 200)
-    earned = play(made, tasks, families.PosteriorSampling(), key=jax.random.key(1), episodes=25).sum(axis=2)
+    earned = play(made, tasks, families.PosteriorSampling(), key=jax.random.key(1), episodes=25).returns()
     best, chance = float(made.best_return(tasks).mean()), float(made.random_return(tasks).mean())
     assert 10 * chance == pytest.approx(100.1, rel=0.03)
     assert float(earned[:, :10].sum(axis=1).mean()) == pytest.approx(138.1, rel=0.05)

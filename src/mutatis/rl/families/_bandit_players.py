@@ -39,10 +39,12 @@ class AbstractIndexPlayer(eqx.Module):
         del key
         return memory
 
-    def act(self, memory: Pulls, observation: Float[Array, "worlds features"], key: Key) -> Int[Array, "worlds"]:
+    def act(
+        self, memory: Pulls, observation: Float[Array, "worlds features"], key: Key
+    ) -> tuple[Pulls, Int[Array, "worlds"]]:
         """The arm with the highest index, the first of equal ones."""
         del observation
-        return jnp.argmax(self.index(memory, key), axis=1)
+        return memory, jnp.argmax(self.index(memory, key), axis=1)
 
     def learn(self, memory: Pulls, observation: Array, action: Int[Array, "worlds"], shown: Timestep) -> Pulls:
         """Counts the reward."""

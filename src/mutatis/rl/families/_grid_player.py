@@ -55,12 +55,14 @@ class PerfectExplorer(eqx.Module):
         del key
         return memory._replace(episode=memory.episode + 1, step=jnp.zeros_like(memory.step))
 
-    def act(self, memory: Belief, observation: Float[Array, "worlds features"], key: Key) -> Int[Array, "worlds"]:
+    def act(
+        self, memory: Belief, observation: Float[Array, "worlds features"], key: Key
+    ) -> tuple[Belief, Int[Array, "worlds"]]:
         """By the script, then along a shortest way of the first task that is possible."""
         del key
         task, goal = jnp.argmax(memory.possible, axis=1), jnp.argmax(observation[:, -4:], axis=1)
         straight = self.shortest[task, goal, _cell(observation)]
-        return jnp.where(memory.episode == 0, self.script[memory.step], straight)
+        return memory, jnp.where(memory.episode == 0, self.script[memory.step], straight)
 
     def learn(
         self,

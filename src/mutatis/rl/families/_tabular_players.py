@@ -52,11 +52,13 @@ class PosteriorSampling(eqx.Module):
         todo = jax.vmap(lambda process: plan(process, horizon=self.horizon)[1])(Process(transition, reward))
         return memory._replace(todo=todo.astype(jnp.int32), step=jnp.zeros((), jnp.int32))
 
-    def act(self, memory: Visits, observation: Float[Array, "worlds states"], key: Key) -> Int[Array, "worlds"]:
+    def act(
+        self, memory: Visits, observation: Float[Array, "worlds states"], key: Key
+    ) -> tuple[Visits, Int[Array, "worlds"]]:
         """As planned."""
         del key
         at = jnp.argmax(observation, axis=1)
-        return jnp.take_along_axis(memory.todo[:, memory.step], at[:, None], axis=1)[:, 0]
+        return memory, jnp.take_along_axis(memory.todo[:, memory.step], at[:, None], axis=1)[:, 0]
 
     def learn(
         self, memory: Visits, observation: Float[Array, "worlds states"], action: Int[Array, "worlds"], shown: Timestep
