@@ -56,6 +56,7 @@ from mutatis.rl._returns import generalised_advantages as generalised_advantages
 from mutatis.rl._rl2 import RL2 as RL2
 from mutatis.rl._rl2 import RL2Progress as RL2Progress
 from mutatis.rl._rl2 import RL2State as RL2State
+from mutatis.rl._rl2 import TrialLoss as TrialLoss
 from mutatis.rl._rl2 import trial_advantages as trial_advantages
 from mutatis.rl._soft import ActorLoss as ActorLoss
 from mutatis.rl._soft import Progress as Progress
