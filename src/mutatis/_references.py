@@ -251,6 +251,14 @@ RAJESWARAN_2019 = """\
   year      = {2019}
 }"""
 
+ROTHFUSS_2019 = """\
+@inproceedings{rothfuss2019promp,
+  title     = {{ProMP}: Proximal Meta-Policy Search},
+  author    = {Rothfuss, Jonas and Lee, Dennis and Clavera, Ignasi and Asfour, Tamim and Abbeel, Pieter},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2019}
+}"""
+
 SAGAWA_2020 = """\
 @inproceedings{sagawa2020groupdro,
   title     = {Distributionally Robust Neural Networks for Group Shifts: On the Importance of Regularization

@@ -29,6 +29,10 @@ from mutatis.rl._gaussian import Gaussian as Gaussian
 from mutatis.rl._gaussian import GaussianPolicy as GaussianPolicy
 from mutatis.rl._gymnasium import GymnasiumEnvironment as GymnasiumEnvironment
 from mutatis.rl._gymnasium import from_gymnasium as from_gymnasium
+from mutatis.rl._maml import MAML as MAML
+from mutatis.rl._maml import AdaptingPlayer as AdaptingPlayer
+from mutatis.rl._maml import MAMLProgress as MAMLProgress
+from mutatis.rl._maml import MAMLState as MAMLState
 from mutatis.rl._memory import GRU as GRU
 from mutatis.rl._memory import AbstractMemory as AbstractMemory
 from mutatis.rl._memory import CausalAttention as CausalAttention

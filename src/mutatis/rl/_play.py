@@ -55,7 +55,7 @@ class Trials(NamedTuple):
 
     def returns(self) -> Float[Array, "worlds episodes"]:
         """The sum of rewards of each episode, not discounted."""
-        return self.reward.sum(axis=2)
+        return self.reward.sum(axis=-1)
 
 
 class Memoryless(eqx.Module):

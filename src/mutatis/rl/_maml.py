@@ -1,0 +1,282 @@
+"""MAML for policies: a start from which one gradient step on a task's own episodes goes far."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from mutatis._citation import cites
+from mutatis._outer import OuterState, outer_init
+from mutatis._references import FINN_2017, ROTHFUSS_2019
+from mutatis._rule import Learner
+from mutatis._task import Task
+from mutatis._timestep import Timestep
+from mutatis._tree import scan
+from mutatis._types import Key, Tree
+from mutatis._weighting import AbstractWeighting
+from mutatis.rl._baseline import LinearBaseline
+from mutatis.rl._batch import Batch, Rollout, assess
+from mutatis.rl._collect import Policy
+from mutatis.rl._family import Family
+from mutatis.rl._play import Memoryless, Trials, play
+from mutatis.rl._trust_region import trust_region
+from mutatis.rl._trust_region_update import trust_region_step
+from mutatis.weightings._average import Average
+
+
+class Acting(eqx.Module):
+    """A policy of `mutatis.rl` as `Memoryless` takes it.
+
+    - `noise`: whether actions are drawn, or the likeliest (the mean) is taken.
+    """
+
+    policy: Policy
+    noise: bool = eqx.field(static=True, default=True)
+
+    def __call__(self, observation: Float[Array, "worlds features"], key: Key) -> Array:
+        """Actions in all worlds."""
+        chances = self.policy(observation, jnp.zeros((), jnp.int32))
+        return chances.sample(key=key) if self.noise else chances.mode
+
+
+class MAMLState(NamedTuple):
+    """All that changes: save its arrays, and training goes on as if it had not stopped."""
+
+    learner: Learner
+    outer: OuterState
+    key: Key
+    steps: Int[Array, ""]
+
+
+class MAMLProgress(NamedTuple):
+    """What a step saw; means over its tasks."""
+
+    before: Float[Array, ""]
+    """Return of an episode before adaptation."""
+    after: Float[Array, ""]
+    """And after it."""
+    loss: Float[Array, ""]
+    """Surrogate of the adapted policies before the outer step."""
+    accepted: Float[Array, ""]
+    """1 if the outer step was taken, 0 if no step within the trust region helped."""
+
+
+@cites(FINN_2017, ROTHFUSS_2019)
+class MAML(eqx.Module):
+    r"""The settings of MAML-TRPO (Finn et al. 2017, section 4.2).
+
+    ```python
+    rule = mutatis.GradientSteps(rl.surrogate_loss, learning_rate=0.1)
+    learner = rl.MAML(rl.families.PointGoals(), tasks=20, episodes=20)
+    state = learner.init(mutatis.Learner(policy, rule), key=key)
+    state, progress = learner.train(state, 100)
+    player = rl.AdaptingPlayer(state.learner, family, episodes=20)
+    ```
+
+    In each step, on every task: episodes with the policy as it is; the rule adapts it to them; episodes with the
+    adapted policy, which judge it. The outer step is `trust_region_step`: surrogate and KL of the *adapted* policy to
+    the one that played, both differentiated through the rule, second derivatives included.
+
+    The rule's objective is judged on pairs `(Batch, distributions that played)`. With `surrogate_loss` the inner
+    gradient is that of the ratio $\pi_\theta(a|s) / \pi_\text{played}(a|s)$ times the advantage: at the policy that
+    played it equals $\nabla \log \pi \, A$, and its own derivative has the term that a plain log-likelihood lacks
+    (low variance curvature, Rothfuss et al. 2019, section 5).
+
+    - `family`: the tasks; those of a step are drawn by `family.sample`.
+    - `tasks`: in a step.
+    - `episodes`: of each task, before adaptation and again after.
+    - `radius`, `damping`, `iterations`: see `trust_region`.
+    - `discount`, `trace`: gamma and lambda. The baseline is linear, fitted to the very episodes that it serves.
+    - `weighting`: how the tasks share the step.
+
+    **Raises:** `ValueError` for a count below 1, or a weighting that needs positive losses.
+    """
+
+    family: Family
+    optim: optax.GradientTransformationExtraArgs = eqx.field(static=True)
+    weighting: AbstractWeighting
+    discount: Float[Array, ""]
+    trace: Float[Array, ""]
+    tasks: int = eqx.field(static=True)
+    episodes: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        family: Family,
+        *,
+        tasks: int = 20,
+        episodes: int = 10,
+        radius: float = 0.01,
+        damping: float = 1e-5,
+        iterations: int = 10,
+        discount: float = 0.99,
+        trace: float = 1.0,
+        weighting: AbstractWeighting | None = None,
+    ):
+        for name, value in (("tasks", tasks), ("episodes", episodes)):
+            if value < 1:
+                raise ValueError(f"{name}: must be at least 1, not {value}.")
+        if weighting is not None:
+            weighting.refuse_for_policies("weighting")
+        self.family, self.weighting = family, Average() if weighting is None else weighting
+        self.optim = trust_region(radius, damping=damping, iterations=iterations)
+        self.discount, self.trace = jnp.asarray(discount), jnp.asarray(trace)
+        self.tasks, self.episodes = tasks, episodes
+
+    def init(self, learner: Learner, *, key: Key) -> MAMLState:
+        """The state before the first step; the key is consumed."""
+        key, outer_key = jax.random.split(key)
+        outer = outer_init(learner, self.weighting, self.optim, num_groups=self.tasks, key=outer_key)
+        return MAMLState(learner, outer, key, jnp.zeros((), jnp.int32))
+
+    @eqx.filter_jit(donate="none")
+    def train(self, state: MAMLState, steps: int) -> tuple[MAMLState, MAMLProgress]:
+        """Steps of the outer loop, in one compiled dispatch; progress has the steps as leading axis."""
+        return scan(lambda state, _: self._step(state), state, length=steps)
+
+    def _step(self, state: MAMLState) -> tuple[MAMLState, MAMLProgress]:
+        key, task_key, before_key, adapt_key, after_key = jax.random.split(state.key, 5)
+        tasks = self.family.sample(task_key, self.tasks)
+        learner = state.learner
+        keys = lambda key: jax.random.split(key, self.tasks)
+
+        def before(task: Tree, key: Key) -> tuple[Any, Trials]:
+            trials = self._episodes(learner.model, task, key)
+            return self._judged(learner.model, trials), trials
+
+        def after(task: Tree, context: Any, adapt_key: Key, key: Key) -> tuple[Any, Trials]:
+            rule, model = learner.rule, learner.model
+            adapted = rule.bind(model, rule.update(model, rule.init(model), context, key=adapt_key))
+            trials = self._episodes(adapted, task, key)
+            return self._judged(adapted, trials), trials
+
+        context, first = jax.vmap(before)(tasks, keys(before_key))
+        query, second = jax.vmap(after)(tasks, context, keys(adapt_key), keys(after_key))
+        learner, outer, losses = trust_region_step(learner, state.outer, Task(context, query, jnp.arange(self.tasks)))
+        taken: Any = outer.optim_state
+        progress = MAMLProgress(
+            first.returns().mean(), second.returns().mean(), losses.mean(), taken.accepted.astype(losses.dtype)
+        )
+        return MAMLState(learner, outer, key, state.steps + 1), progress
+
+    def _episodes(self, policy: Policy, task: Tree, key: Key) -> Trials:
+        """Episodes of one task, side by side."""
+        many = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (self.episodes, *x.shape)), task)
+        return play(self.family, many, Memoryless(Acting(policy)), key=key)
+
+    def _judged(self, policy: Policy, trials: Trials) -> tuple[Batch, Any]:
+        return judged(policy, trials, discount=self.discount, trace=self.trace)
+
+
+def judged(policy: Policy, trials: Trials, *, discount: Any, trace: Any) -> tuple[Batch, Any]:
+    """The rows of one task's episodes with their advantages, and the distributions that played them.
+
+    Trials lead with worlds and episodes, which count alike, or with episodes alone. Rows after the end of an episode
+    have advantage 0.
+    """
+    lead = trials.reward.ndim - 1
+    steps = lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[lead:]), 1, 0)
+    seen = jax.tree.map(steps, trials._replace(info={}))
+    task, (length, worlds) = jnp.zeros((), jnp.int32), seen.reward.shape
+    chances = policy(seen.observation.reshape(length * worlds, -1), task)
+    action = seen.action.reshape(length * worlds, *seen.action.shape[2:])
+    log_prob = chances.log_prob(action).reshape(length, worlds)
+    truncated = jnp.zeros_like(seen.terminated).at[-1].set(True) & ~seen.terminated
+    rollout = Rollout(
+        seen.observation, seen.last_observation, seen.action, log_prob, seen.reward, seen.terminated, truncated
+    )
+    baseline = LinearBaseline(1, seen.observation.shape[-1], dtype=seen.observation.dtype)
+    assessed = lambda baseline, normalise: assess(
+        baseline, rollout, num_tasks=1, discount=discount, trace=trace, normalise=normalise
+    )
+    unfitted = assessed(baseline, False)
+    fitted = assessed(baseline.fit(unfitted.observation, unfitted.time, unfitted.returns), True)
+    batch: Batch = jax.tree.map(lambda x: x[0], fitted)
+    real = seen.real.reshape(-1)
+    return jax.lax.stop_gradient((batch._replace(advantage=batch.advantage * real), chances))
+
+
+class Adapted(NamedTuple):
+    """The memory of `AdaptingPlayer`, in N worlds."""
+
+    state: Tree
+    """Of the rule, one for each world."""
+    trials: Trials
+    """The latest episodes."""
+    over: Bool[Array, "worlds"]
+    episode: Int[Array, ""]
+    step: Int[Array, ""]
+
+
+class AdaptingPlayer(eqx.Module):
+    """Plays some episodes of a trial with the policy as it is, adapts it to them, and plays on with the adapted one.
+
+    - `learner`: of `MAMLState`.
+    - `episodes`: before each adaptation.
+    - `adaptations`: how often it adapts, each time to the latest `episodes`.
+    - `noise`: whether actions are drawn once it is adapted for the last time; before, they always are.
+    """
+
+    learner: Learner
+    family: Family
+    episodes: int = eqx.field(static=True)
+    adaptations: int = eqx.field(static=True, default=1)
+    noise: bool = eqx.field(static=True, default=True)
+    discount: float = eqx.field(static=True, default=0.99)
+    trace: float = eqx.field(static=True, default=1.0)
+
+    def start(self, worlds: int) -> Adapted:
+        """Not adapted, nothing seen."""
+        many = lambda x: jnp.broadcast_to(x[None], (worlds, *x.shape))
+        room = lambda shape, dtype: jnp.zeros((worlds, self.episodes, self.family.horizon, *shape), dtype)
+        action, number = self.family.actions.none(worlds), jnp.zeros(()).dtype
+        seen = room((self.family.observation_size,), number)
+        trials = Trials(
+            observation=seen,
+            action=room(action.shape[1:], action.dtype),
+            reward=room((), number),
+            last_observation=seen,
+            terminated=room((), bool),
+            real=room((), bool),
+            info={},
+        )
+        state = jax.tree.map(many, self.learner.rule.init(self.learner.model))
+        counter = jnp.full((), -1, jnp.int32)
+        return Adapted(state, trials, jnp.zeros(worlds, bool), counter, jnp.zeros_like(counter))
+
+    def begin(self, memory: Adapted, key: Key) -> Adapted:
+        """Another episode, before which it adapts if it is time."""
+        episode = memory.episode + 1
+        due = (episode > 0) & (episode % self.episodes == 0) & (episode // self.episodes <= self.adaptations)
+        keys = jax.random.split(key, memory.over.shape[0])
+        adapt = lambda: jax.vmap(self._adapt)(memory.state, memory.trials, keys)
+        state = jax.lax.cond(due, adapt, lambda: memory.state)
+        return Adapted(state, memory.trials, jnp.zeros_like(memory.over), episode, jnp.zeros_like(memory.step))
+
+    def _adapt(self, state: Tree, trials: Trials, key: Key) -> Tree:
+        """The rule's state after the episodes that one world remembers."""
+        rule, model = self.learner.rule, self.learner.model
+        context = judged(rule.bind(model, state), trials, discount=self.discount, trace=self.trace)
+        return rule.update(model, state, context, key=key)
+
+    def act(self, memory: Adapted, observation: Float[Array, "worlds features"], key: Key) -> tuple[Adapted, Array]:
+        """By each world's own policy."""
+
+        def one(state: Tree, observation: Array, key: Key) -> Array:
+            policy = self.learner.rule.bind(self.learner.model, state)
+            chances = policy(observation[None], jnp.zeros((), jnp.int32))
+            drawn, last = chances.sample(key=key)[0], memory.episode >= self.episodes * self.adaptations
+            return drawn if self.noise else jnp.where(last, chances.mode[0], drawn)
+
+        return memory, jax.vmap(one)(memory.state, observation, jax.random.split(key, observation.shape[0]))
+
+    def learn(self, memory: Adapted, observation: Array, action: Array, shown: Timestep) -> Adapted:
+        """Remembers the row."""
+        row = Trials(observation, action, shown.reward, shown.last_observation, shown.terminated, ~memory.over, info={})
+        episode = memory.episode % self.episodes
+        put = lambda room, x: room.at[:, episode, memory.step].set(x.astype(room.dtype))
+        over = memory.over | shown.terminated | shown.truncated
+        return memory._replace(trials=jax.tree.map(put, memory.trials, row), over=over, step=memory.step + 1)
