@@ -30,6 +30,7 @@ from mutatis.rl._gaussian import GaussianPolicy as GaussianPolicy
 from mutatis.rl._gymnasium import GymnasiumEnvironment as GymnasiumEnvironment
 from mutatis.rl._gymnasium import from_gymnasium as from_gymnasium
 from mutatis.rl._maml import MAML as MAML
+from mutatis.rl._maml import Acting as Acting
 from mutatis.rl._maml import AdaptingPlayer as AdaptingPlayer
 from mutatis.rl._maml import MAMLProgress as MAMLProgress
 from mutatis.rl._maml import MAMLState as MAMLState

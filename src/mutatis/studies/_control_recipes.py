@@ -16,12 +16,11 @@ class Mt10Single(SoftStudy):
     name: ClassVar[str] = "mt10-single"
     methods: tuple[str, ...] = ("SAC, each task alone",)
     width: int = 256
+    depth: int = 2
     worlds_per_task: int = 2
-    batch: int = 256
-    normalise_rewards: bool = True
-    environment_steps: int = 10_000_000
+    environment_steps: int = 5_000_000
     warm_up: int = 1_000
-    capacity: int = 1_000_000
+    capacity: int = 500_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +113,7 @@ class Mt50Single(Mt10Single):
 
     name: ClassVar[str] = "mt50-single"
     benchmark: str = "MT50"
-    environment_steps: int = 50_000_000
+    environment_steps: int = 25_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
