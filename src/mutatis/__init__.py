@@ -32,6 +32,8 @@ from mutatis.nn import materialise as materialise
 from mutatis.nn import not_ as not_
 from mutatis.nn import reparameterise as reparameterise
 from mutatis.rules import BatchMoments as BatchMoments
+from mutatis.rules import Belief as Belief
+from mutatis.rules import Believing as Believing
 from mutatis.rules import Conditioned as Conditioned
 from mutatis.rules import ContextMean as ContextMean
 from mutatis.rules import GradientSteps as GradientSteps

@@ -251,6 +251,14 @@ RAJESWARAN_2019 = """\
   year      = {2019}
 }"""
 
+RAKELLY_2019 = """\
+@inproceedings{rakelly2019pearl,
+  title     = {Efficient Off-Policy Meta-Reinforcement Learning via Probabilistic Context Variables},
+  author    = {Rakelly, Kate and Zhou, Aurick and Finn, Chelsea and Levine, Sergey and Quillen, Deirdre},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2019}
+}"""
+
 ROTHFUSS_2019 = """\
 @inproceedings{rothfuss2019promp,
   title     = {{ProMP}: Proximal Meta-Policy Search},

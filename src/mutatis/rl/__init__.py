@@ -37,6 +37,10 @@ from mutatis.rl._maml import MAMLState as MAMLState
 from mutatis.rl._memory import GRU as GRU
 from mutatis.rl._memory import AbstractMemory as AbstractMemory
 from mutatis.rl._memory import CausalAttention as CausalAttention
+from mutatis.rl._pearl import PEARL as PEARL
+from mutatis.rl._pearl import BelievingPlayer as BelievingPlayer
+from mutatis.rl._pearl import PEARLProgress as PEARLProgress
+from mutatis.rl._pearl import PEARLState as PEARLState
 from mutatis.rl._play import Memoryless as Memoryless
 from mutatis.rl._play import Player as Player
 from mutatis.rl._play import Trials as Trials

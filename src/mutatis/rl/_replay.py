@@ -79,6 +79,11 @@ class Replay(eqx.Module):
         # copies them all at every step; into a condition it does not look.
         return jax.lax.cond(self.added > 0, read, nothing, self.storage)
 
+    def sample_of(self, tasks: Int[Array, "chosen"], batch: int, *, key: Key) -> Transitions:
+        """`batch` transitions of some tasks, with replacement, (chosen, batch, ...); the key is consumed."""
+        places = jax.random.randint(key, (tasks.shape[0], batch), 0, jnp.minimum(self.added, self.capacity))
+        return jax.tree.map(lambda x: x[tasks[:, None], places], self.storage)
+
     @property
     def reward_scale(self) -> Float[Array, "tasks"]:
         """What makes the rewards of each task 1 in root mean square; 1 before any reward was seen."""

@@ -1,5 +1,7 @@
 """Rules: the inner loops, one file each."""
 
+from mutatis.rules._belief import Belief as Belief
+from mutatis.rules._belief import Believing as Believing
 from mutatis.rules._context import Conditioned as Conditioned
 from mutatis.rules._context import ContextMean as ContextMean
 from mutatis.rules._curvature import MetaCurvature as MetaCurvature

@@ -1,0 +1,384 @@
+"""PEARL: an off-policy learner that believes something of its task, and acts as if a draw from the belief were true."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from mutatis._citation import cites
+from mutatis._outer import OuterState, outer_init, outer_step
+from mutatis._references import RAKELLY_2019
+from mutatis._rule import Learner
+from mutatis._task import Task
+from mutatis._timestep import Timestep
+from mutatis._tree import scan
+from mutatis._types import Key, Scalar, Tree
+from mutatis.nn import mlp
+from mutatis.rl._family import Box, Family
+from mutatis.rl._play import Trials, play
+from mutatis.rl._replay import Replay, Transitions
+from mutatis.rl._soft import Twin
+from mutatis.rl._tanh_gaussian import TanhGaussian
+from mutatis.rules._belief import Belief, Believing, beside
+from mutatis.rules._none import NoAdaptation
+from mutatis.weightings._average import Average
+
+
+class Untold(eqx.Module):
+    """A network that takes the number of the task, as those of `mutatis.rl` do, and does without it."""
+
+    net: Callable[[Array], Array]
+
+    def __call__(self, x: Float[Array, "rows features"], task: Any) -> Array:
+        """Of the rows alone."""
+        del task
+        return self.net(x)
+
+
+class PEARLState(NamedTuple):
+    """All that changes: save its arrays, and training goes on as if it had not stopped."""
+
+    tasks: Tree
+    """Those that are trained on, (tasks, ...)."""
+    actor: Learner
+    critics: Learner
+    """`Twin` critics, and the `Belief`, which their loss trains."""
+    targets: Twin
+    log_temperature: Float[Array, ""]
+    actor_outer: OuterState
+    critic_outer: OuterState
+    temperature_optim: optax.OptState
+    replay: Replay
+    """Of all episodes."""
+    contexts: Replay
+    """Of those that beliefs are made from: the latest ones, played from the prior."""
+    key: Key
+    iterations: Int[Array, ""]
+
+    def player(self, prior_episodes: int = 1, *, noise: bool = True) -> "BelievingPlayer":
+        """What plays with the actor and the belief as they are."""
+        belief = self.critics.rule
+        assert isinstance(belief, Belief)
+        return BelievingPlayer(self.actor.model, belief, prior_episodes, noise)
+
+
+class PEARLProgress(NamedTuple):
+    """What an iteration saw; means over tasks."""
+
+    returns: Float[Array, "episodes"]
+    """Of the episodes of a trial on the training tasks, with noise."""
+    critic_loss: Float[Array, ""]
+    """Of the last update, the divergence of the beliefs included."""
+    temperature: Float[Array, ""]
+
+
+@cites(RAKELLY_2019)
+class PEARL(eqx.Module):
+    r"""The settings of PEARL (Rakelly et al. 2019, algorithm 1), on soft actor-critic.
+
+    In each iteration every training task is played for a trial: episodes from the prior, each with a z of its own, then
+    episodes from the belief so far. All go to the replay; those from the prior are the contexts that beliefs are
+    trained on. Then come updates, each with some tasks: the critics' loss and the divergence of the belief from N(0, I)
+    train the critics and the belief's network; the actor sees z as a number, and trains it not.
+
+    - `family`: with actions in a box.
+    - `latent`: length of z.
+    - `prior_episodes`, `episodes`: from the prior, and in all, of a trial.
+    - `updates`: after the trials of an iteration.
+    - `meta_batch`, `batch`, `context`: tasks of an update, transitions of each, and rows that its belief sees.
+    - `divergence`: weight of the KL.
+    - `reward_scale`: by which rewards are multiplied in the critics' targets. With a fixed temperature it says what
+      entropy is worth.
+    - `temperature`: `None` for a learned one (Haarnoja et al. 2018), else fixed.
+    - `learned_from`: which of `Trials.info` the critics learn from in place of the reward, such as `dense_reward` of
+      sparse points; beliefs always see the reward.
+    - `replay_capacity`: transitions of each task that are kept.
+
+    **Deviations:** two critics with targets in place of a value network; all training tasks play in every iteration,
+    side by side; a context is drawn with replacement.
+
+    **Raises:** `ValueError` for a count below 1, more prior episodes than episodes, or a family without a box.
+    """
+
+    family: Family
+    optim: optax.GradientTransformation = eqx.field(static=True)
+    discount: Float[Array, ""]
+    polyak: Float[Array, ""]
+    divergence: Float[Array, ""]
+    reward_scale: Float[Array, ""]
+    temperature: float | None = eqx.field(static=True)
+    latent: int = eqx.field(static=True)
+    prior_episodes: int = eqx.field(static=True)
+    episodes: int = eqx.field(static=True)
+    updates: int = eqx.field(static=True)
+    meta_batch: int = eqx.field(static=True)
+    batch: int = eqx.field(static=True)
+    context: int = eqx.field(static=True)
+    learned_from: str | None = eqx.field(static=True)
+    replay_capacity: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        family: Family,
+        *,
+        latent: int = 5,
+        prior_episodes: int = 1,
+        episodes: int = 2,
+        updates: int = 200,
+        meta_batch: int = 16,
+        batch: int = 64,
+        context: int = 64,
+        divergence: float = 0.1,
+        learning_rate: float = 3e-4,
+        discount: float = 0.99,
+        polyak: float = 0.005,
+        reward_scale: float = 1.0,
+        temperature: float | None = None,
+        learned_from: str | None = None,
+        replay_capacity: int = 20_000,
+    ):
+        counts = {"latent": latent, "prior_episodes": prior_episodes, "updates": updates, "meta_batch": meta_batch}
+        for name, value in (counts | {"batch": batch, "context": context}).items():
+            if value < 1:
+                raise ValueError(f"{name}: must be at least 1, not {value}.")
+        if episodes < prior_episodes:
+            raise ValueError(f"episodes is {episodes}, fewer than the {prior_episodes} prior_episodes among them.")
+        if not isinstance(family.actions, Box):
+            raise ValueError("family: its actions are no Box, and soft actor-critic acts in one.")
+        self.family, self.optim = family, optax.adam(learning_rate)
+        self.discount, self.polyak = jnp.asarray(discount), jnp.asarray(polyak)
+        self.divergence, self.reward_scale = jnp.asarray(divergence), jnp.asarray(reward_scale)
+        self.temperature, self.latent, self.learned_from = temperature, latent, learned_from
+        self.prior_episodes, self.episodes, self.updates = prior_episodes, episodes, updates
+        self.meta_batch, self.batch, self.context = meta_batch, batch, context
+        self.replay_capacity = replay_capacity
+
+    @property
+    def features(self) -> int:
+        """Numbers in a row of context: observation, action and reward."""
+        return self.family.observation_size + self.family.actions.features + 1
+
+    def init(self, tasks: Tree, *, hidden: Sequence[int] = (128, 128), key: Key) -> PEARLState:
+        """The state before the first trial.
+
+        - `tasks`: those to train on, (tasks, ...).
+        - `hidden`: units of the hidden layers of actor, critics and the belief's network.
+        - `key`: consumed.
+        """
+        size, actions = self.family.observation_size, self.family.actions.features
+        num_tasks = jax.tree.leaves(tasks)[0].shape[0]
+        actor_key, first_key, second_key, belief_key, key, outer_key = jax.random.split(key, 6)
+        make = lambda inputs, outputs, key: Untold(mlp((inputs, *hidden, outputs), key=key))
+        actor = make(size + self.latent, 2 * actions, actor_key)
+        critics = Twin(*(make(size + self.latent + actions, 1, each) for each in (first_key, second_key)))
+        belief = Belief(mlp((self.features, *hidden, 2 * self.latent), key=belief_key), self.latent)
+        acting, judging = Learner(actor, NoAdaptation()), Learner(critics, belief)
+        begin = lambda learner, key: outer_init(learner, Average(), self.optim, num_groups=num_tasks, key=key)
+        actor_key, critic_key = jax.random.split(outer_key)
+        log_temperature = jnp.zeros(()) if self.temperature is None else jnp.log(jnp.asarray(self.temperature))
+        rows = self.prior_episodes * self.family.horizon
+        return PEARLState(
+            tasks=tasks,
+            actor=acting,
+            critics=judging,
+            targets=jax.tree.map(lambda x: x.copy() if eqx.is_array(x) else x, critics),
+            log_temperature=log_temperature,
+            actor_outer=begin(acting, actor_key),
+            critic_outer=begin(judging, critic_key),
+            temperature_optim=self.optim.init(log_temperature),
+            replay=Replay.empty(num_tasks, self.replay_capacity, size, actions),
+            contexts=Replay.empty(num_tasks, rows, size, actions),
+            key=key,
+            iterations=jnp.zeros((), jnp.int32),
+        )
+
+    @eqx.filter_jit(donate="none")
+    def train(self, state: PEARLState, iterations: int) -> tuple[PEARLState, PEARLProgress]:
+        """Iterations of trials and updates, in one compiled dispatch; progress has them as leading axis."""
+        return scan(lambda state, _: self._iterate(state), state, length=iterations)
+
+    def _iterate(self, state: PEARLState) -> tuple[PEARLState, PEARLProgress]:
+        key, play_key, update_key = jax.random.split(state.key, 3)
+        player = state.player(self.prior_episodes)
+        trials = play(self.family, state.tasks, player, key=play_key, episodes=self.episodes)
+        first = jax.tree.map(lambda x: x[:, : self.prior_episodes], trials)
+        state = state._replace(
+            replay=state.replay.add(self._transitions(trials, self.learned_from)),
+            contexts=state.contexts.add(self._transitions(first, None)),
+            key=key,
+            iterations=state.iterations + 1,
+        )
+        update = lambda state, key: self.update(state, key=key)
+        state, losses = scan(update, state, jax.random.split(update_key, self.updates))
+        return state, PEARLProgress(trials.returns().mean(axis=0), losses[-1], jnp.exp(state.log_temperature))
+
+    def _transitions(self, trials: Trials, learned_from: str | None) -> Transitions:
+        """The rows of all worlds, one world after the other; those after the end of an episode repeat its first one."""
+        reward = trials.reward if learned_from is None else trials.info[learned_from]
+        rows = Transitions(
+            trials.observation,
+            jnp.clip(trials.action, -1, 1),
+            reward,
+            trials.last_observation,
+            trials.terminated,
+        )
+        keep = jnp.where(trials.real, jnp.arange(trials.real.shape[-1])[None, None], 0)
+        pick = lambda x: jnp.take_along_axis(x, keep.reshape(*keep.shape, *(1,) * (x.ndim - 3)), axis=2)
+        return jax.tree.map(lambda x: pick(x).reshape(-1, *x.shape[3:]), rows)
+
+    def update(self, state: PEARLState, *, key: Key) -> tuple[PEARLState, Scalar]:
+        """One update of critics and belief, actor and temperature; the critics' loss."""
+        chosen_key, batch_key, context_key, target_key, actor_key, belief_key = jax.random.split(key, 6)
+        num_tasks = state.replay.storage.reward.shape[0]
+        index = jax.random.choice(chosen_key, num_tasks, (self.meta_batch,), replace=num_tasks < self.meta_batch)
+        batch = state.replay.sample_of(index, self.batch, key=batch_key)
+        context = context_rows(state.contexts.sample_of(index, self.context, key=context_key))
+        temperature = jnp.exp(state.log_temperature)
+        keys = lambda key: jax.random.split(key, self.meta_batch)
+
+        objective = BelievingCriticLoss(
+            state.targets, state.actor.model, temperature, self.discount, self.reward_scale, self.divergence
+        )
+        task = Task(context, (batch, keys(target_key)), index)
+        critics, critic_outer, losses = outer_step(state.critics, state.critic_outer, task, objective=objective)
+
+        rule = state.critics.rule
+        believed = jax.vmap(lambda rows: rule.bind(None, rule.update(None, rule.init(None), rows, key=key)))(context)
+        z = jax.lax.stop_gradient(jax.vmap(Believing.draw)(believed, keys(belief_key)))
+        query = (batch.observation, z, keys(actor_key))
+        actor, actor_outer, _ = outer_step(
+            state.actor,
+            state.actor_outer,
+            Task(None, query, index),
+            objective=BelievingActorLoss(critics.model, temperature),
+        )
+        log_temperature, temperature_optim = state.log_temperature, state.temperature_optim
+        if self.temperature is None:
+            _, log_prob = jax.vmap(lambda *each: _drawn(state.actor.model, *each))(*query)
+            gradient = -(log_prob.mean() - self.family.actions.features)
+            change, temperature_optim = self.optim.update(gradient, temperature_optim)
+            log_temperature = optax.apply_updates(log_temperature, change)
+        follow = lambda old, new: old + self.polyak.astype(old.dtype) * (new - old) if eqx.is_array(old) else old
+        return state._replace(
+            actor=actor,
+            critics=critics,
+            targets=jax.tree.map(follow, state.targets, critics.model),
+            log_temperature=log_temperature,
+            actor_outer=actor_outer,
+            critic_outer=critic_outer,
+            temperature_optim=temperature_optim,
+        ), losses.mean()
+
+
+def context_rows(seen: Transitions) -> Float[Array, "*lead features"]:
+    """What a belief is made from: observation, action and reward of every row."""
+    return jnp.concatenate([seen.observation, seen.action, seen.reward[..., None]], axis=-1)
+
+
+class BelievingCriticLoss(eqx.Module):
+    """Half the squared error of both critics at a z that is drawn from the belief, and the belief's divergence.
+
+    Its gradient reaches the critics and, through z, the belief. In the target z is a number.
+    """
+
+    targets: Twin
+    actor: Untold
+    temperature: Scalar
+    discount: Scalar
+    reward_scale: Scalar
+    divergence: Scalar
+
+    def __call__(self, critics: Believing, query: tuple[Transitions, Key]) -> Scalar:
+        """The loss on one task's batch."""
+        batch, key = query
+        draw_key, next_key = jax.random.split(key)
+        z = critics.draw(draw_key)
+        told, task = jax.lax.stop_gradient(z), jnp.zeros((), jnp.int32)
+        action, log_prob = _drawn(self.actor, batch.next_observation, told, next_key)
+        after = self.targets(beside(batch.next_observation, told), action, task).min(axis=0)
+        value = after - self.temperature * log_prob
+        target = self.reward_scale * batch.reward + self.discount * (1 - batch.terminated) * value
+        estimates = critics.model(beside(batch.observation, z), batch.action, task)
+        error = 0.5 * jnp.mean(jnp.square(estimates - jax.lax.stop_gradient(target)[None]), axis=1).sum()
+        return (error + self.divergence * critics.divergence()).astype(error.dtype)
+
+
+class BelievingActorLoss(eqx.Module):
+    """The mean of temperature times log-density minus the smaller critic, at a given z; trains the actor alone."""
+
+    critics: Twin
+    temperature: Scalar
+
+    def __call__(self, actor: Untold, query: tuple[Array, Array, Key]) -> Scalar:
+        """The loss on one task's batch."""
+        observation, z, key = query
+        action, log_prob = _drawn(actor, observation, z, key)
+        value = self.critics(beside(observation, z), action, jnp.zeros((), jnp.int32)).min(axis=0)
+        return jnp.mean(self.temperature * log_prob - value)
+
+
+def _drawn(actor: Untold, observation: Array, z: Array, key: Key) -> tuple[Array, Array]:
+    """Actions of the rows of one task, and their log-densities."""
+    return TanhGaussian.of(actor(beside(observation, z), jnp.zeros((), jnp.int32))).sample(key)
+
+
+class BeliefSoFar(NamedTuple):
+    """The memory of `BelievingPlayer`, in N worlds."""
+
+    state: tuple[Array, Array]
+    """Of the rule: all that was seen."""
+    z: Float[Array, "worlds latent"]
+    """What is held true in this episode."""
+    over: Bool[Array, "worlds"]
+    episode: Int[Array, ""]
+
+
+class BelievingPlayer(eqx.Module):
+    """Holds, in each episode, one draw from its belief for true: from the prior at first, later from what it has seen.
+
+    - `prior_episodes`: episodes whose z is drawn from N(0, I).
+    - `noise`: whether actions are drawn, or those without noise taken, once the prior episodes are over; in these they
+      are always drawn.
+    """
+
+    actor: Untold
+    belief: Belief
+    prior_episodes: int = eqx.field(static=True, default=1)
+    noise: bool = eqx.field(static=True, default=True)
+
+    def start(self, worlds: int) -> BeliefSoFar:
+        """The prior."""
+        state = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (worlds, *x.shape)), self.belief.init(None))
+        return BeliefSoFar(state, state[1], jnp.zeros(worlds, bool), jnp.full((), -1, jnp.int32))
+
+    def begin(self, memory: BeliefSoFar, key: Key) -> BeliefSoFar:
+        """Draws what to hold true."""
+        episode = memory.episode + 1
+        worlds = memory.over.shape[0]
+        prior = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (worlds, *x.shape)), self.belief.init(None))
+        known = jax.tree.map(lambda a, b: jnp.where(episode < self.prior_episodes, a, b), prior, memory.state)
+        draw = lambda state, key: self.belief.bind(None, state).draw(key)
+        z = jax.vmap(draw)(known, jax.random.split(key, worlds))
+        return BeliefSoFar(memory.state, z, jnp.zeros_like(memory.over), episode)
+
+    def act(
+        self, memory: BeliefSoFar, observation: Float[Array, "worlds features"], key: Key
+    ) -> tuple[BeliefSoFar, Array]:
+        """As if z were true."""
+        joined = jnp.concatenate([observation, memory.z], axis=1)
+        chances = TanhGaussian.of(self.actor(joined, jnp.zeros((), jnp.int32)))
+        drawn, _ = chances.sample(key)
+        quiet = (not self.noise) & (memory.episode >= self.prior_episodes)
+        return memory, jnp.where(quiet, chances.mode, drawn)
+
+    def learn(self, memory: BeliefSoFar, observation: Array, action: Array, shown: Timestep) -> BeliefSoFar:
+        """Adds the row to what was seen; z stays until the next episode."""
+        rows = jnp.concatenate([observation, action, shown.reward[:, None]], axis=1)
+        measure = lambda row, real: self.belief.weigh(row[None], real[None])
+        more = jax.vmap(measure)(rows, (~memory.over).astype(rows.dtype))
+        state = jax.tree.map(jnp.add, memory.state, more)
+        return memory._replace(state=state, over=memory.over | shown.terminated | shown.truncated)
