@@ -42,6 +42,10 @@ def _context_mean(dtype, **settings):
     return mutatis.ContextMean(net, (2,), dtype=dtype, **settings)
 
 
+def _belief(dtype):
+    return mutatis.Belief(nn.mlp((INPUTS, 4, 4), key=jax.random.key(6), dtype=dtype), 2, dtype)
+
+
 def _learned_loss(dtype):
     return mutatis.LearnedLoss(nn.loss_net(CLASSES, width=4, key=jax.random.key(3), dtype=dtype))
 
@@ -100,6 +104,11 @@ BUILD = {
     },
     "ContextMean": lambda d: {
         "": Case(_context_mean(d, pseudo_count=jnp.asarray(2.0, d)), _classifier(d, INPUTS + 2)),
+    },
+    "Belief": lambda d: {
+        "": Case(
+            mutatis.Belief(nn.mlp((INPUTS, 4, 4), key=jax.random.key(6), dtype=d), 2, d), _classifier(d, INPUTS + 2)
+        ),
     },
     "BatchMoments": lambda d: {
         "": Case(mutatis.BatchMoments(pseudo_count=jnp.asarray([3.0], d)), _classifier(d)),

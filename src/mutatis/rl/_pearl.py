@@ -363,7 +363,7 @@ class BelievingPlayer(eqx.Module):
         known = jax.tree.map(lambda a, b: jnp.where(episode < self.prior_episodes, a, b), prior, memory.state)
         draw = lambda state, key: self.belief.bind(None, state).draw(key)
         z = jax.vmap(draw)(known, jax.random.split(key, worlds))
-        return BeliefSoFar(memory.state, z, jnp.zeros_like(memory.over), episode)
+        return BeliefSoFar(memory.state, z.astype(memory.z.dtype), jnp.zeros_like(memory.over), episode)
 
     def act(
         self, memory: BeliefSoFar, observation: Float[Array, "worlds features"], key: Key
@@ -380,5 +380,5 @@ class BelievingPlayer(eqx.Module):
         rows = jnp.concatenate([observation, action, shown.reward[:, None]], axis=1)
         measure = lambda row, real: self.belief.weigh(row[None], real[None])
         more = jax.vmap(measure)(rows, (~memory.over).astype(rows.dtype))
-        state = jax.tree.map(jnp.add, memory.state, more)
+        state = jax.tree.map(lambda old, new: (old + new).astype(old.dtype), memory.state, more)
         return memory._replace(state=state, over=memory.over | shown.terminated | shown.truncated)

@@ -49,11 +49,12 @@ class Belief(AbstractStatistic):
 
     $$p(z | c) \propto N(z; 0, I) \prod_k N(z; \mu_\phi(c_k), \sigma^2_\phi(c_k))$$
 
-    The order of the rows cannot matter, and the state is a sum: precisions, and means times precisions. A context is
-    an array of rows `(rows, features)`.
+    The state is the sum over rows of precisions, and of means times precisions. A context is an array of rows
+    `(rows, features)`.
 
     - `net`: phi, `(rows, features) -> (rows, 2 latent)`: means, and what softplus makes variances of.
     - `latent`: length of z.
+    - `dtype`: of the state.
 
     **Deviations:** the prior is a factor too, so that a belief without context is N(0, I) and one with little context
     near it; the original multiplies the rows' factors alone.
@@ -61,11 +62,12 @@ class Belief(AbstractStatistic):
 
     net: Callable[[Array], Array]
     latent: int = eqx.field(static=True)
+    dtype: Any = eqx.field(static=True, default=jnp.float32)
 
     def init(self, model: Any) -> tuple[Array, Array]:
-        """Nothing but the prior."""
+        """No rows."""
         del model
-        return jnp.ones(self.latent), jnp.zeros(self.latent)
+        return jnp.zeros(self.latent, self.dtype), jnp.zeros(self.latent, self.dtype)
 
     def measure(self, model: Any, context: Tree, *, key: Key) -> tuple[Array, Array]:
         """Sums of precisions, and of means times precisions."""
@@ -89,6 +91,6 @@ class Belief(AbstractStatistic):
         return precision.sum(axis=0), (precision * mean).sum(axis=0)
 
     def bind(self, model: Any, state: tuple[Array, Array]) -> Believing:
-        """The model beside the belief."""
+        """The model beside the belief: prior and rows."""
         precision, weighted = state
-        return Believing(model, weighted / precision, 1 / precision)
+        return Believing(model, weighted / (1 + precision), 1 / (1 + precision))
