@@ -8,7 +8,9 @@ import pytest
 import mutatis
 from mutatis import nn, rl
 from mutatis._citation import cites
+from mutatis.rl import families
 
+POINTS = rl.FamilyEnvironment(families.PointGoals(), jnp.zeros((1, 2)))
 ENTRY = re.compile(r"@(\w+)\{([\w-]+),")
 
 
@@ -37,7 +39,10 @@ def test_the_library_itself_is_always_cited_first():
         (mutatis.GradNorm(), ["chen2018gradnorm"]),
         (mutatis.UncertaintyWeights(), ["kendall2018uncertainty"]),
         (mutatis.RandomWeights(), ["lin2022random"]),
-        (rl.SoftActorCritic(rl.PointRobot(jnp.zeros((1, 2)))), ["haarnoja2018soft", "yu2019metaworld"]),
+        (
+            rl.SoftActorCritic(POINTS),
+            ["haarnoja2018soft", "yu2019metaworld"],
+        ),
         (rl.Proximal(), ["schulman2017proximal"]),
         (rl.TrustRegion(), ["schulman2015trust"]),
         (rl.LinearBaseline(1, 2), ["duan2016benchmarking"]),

@@ -6,10 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from points import points
 from reach_toy import tanh_net
 
 import mutatis
 from mutatis import nn, rl
+from mutatis.rl import families
 from mutatis.rl._batch import minibatch_rate
 from mutatis.rl._collect import discounted_so_far
 
@@ -30,7 +32,7 @@ def begun(agent, baseline=None, seed=0):
 
 def proximal(worlds=2, steps=20, **options):
     method = rl.Proximal(epochs=2, minibatches=4, learning_rate=3e-3)
-    return rl.PolicyGradient(rl.PointRobot(GOALS, worlds_per_task=worlds), method, steps=steps, **options)
+    return rl.PolicyGradient(points(GOALS, worlds_per_task=worlds), method, steps=steps, **options)
 
 
 def numbers(tree):
@@ -58,9 +60,9 @@ def missed(agent, state):
     """By how much the policy without noise stays below the best, as a share of what standing still does."""
     env = agent.environment
     world, observation = env.reset(jax.random.key(9))
-    best, total = env.best_return(world.position), 0.0
-    nothing = -jnp.linalg.norm(world.position - env._goal_of_each(), axis=1) * env.horizon
-    for _ in range(env.horizon):
+    best, total = env.family.best_return(env.task_of_each, world.place.place), 0.0
+    nothing = -jnp.linalg.norm(world.place.place - env.task_of_each, axis=1) * env.family.horizon
+    for _ in range(env.family.horizon):
         world, shown = env.step(world, agent.act(state.policy, observation))
         observation, total = shown.observation, total + shown.reward
     return float((best - total).mean() / (best - nothing).mean())
@@ -78,7 +80,7 @@ METHODS = {
 def test_learns_to_go_to_goals_it_does_not_see(name):
     method, baseline = METHODS[name]
     options = {"discount": 0.9, "trace": 0.9}
-    agent = rl.PolicyGradient(rl.PointRobot(GOALS, worlds_per_task=8), method, steps=40, **options)
+    agent = rl.PolicyGradient(points(GOALS, worlds_per_task=8), method, steps=40, **options)
     state, progress = agent.train(begun(agent, baseline), 150)
     assert missed(agent, state) < 0.05  # 0.004 to 0.013 on the author's machine
     assert progress.episode_return[-10:].mean() > progress.episode_return[:10].mean() + 5
@@ -88,7 +90,7 @@ def test_learns_to_go_to_goals_it_does_not_see(name):
 def test_learns_behind_normalisation_and_with_gradient_surgery():
     method = rl.Proximal(epochs=5, minibatches=4, learning_rate=3e-3)
     agent = rl.PolicyGradient(
-        rl.PointRobot(GOALS, worlds_per_task=8),
+        points(GOALS, worlds_per_task=8),
         method,
         steps=40,
         discount=0.9,
@@ -102,7 +104,7 @@ def test_learns_behind_normalisation_and_with_gradient_surgery():
 
 
 def test_collects_what_stepping_by_hand_shows():
-    env = rl.PointRobot(GOALS, worlds_per_task=2, horizon=3)
+    env = points(GOALS, worlds_per_task=2, horizon=3)
     policy = rl.GaussianPolicy(networks(2, jax.random.key(0)), 2)
     world, first = env.reset(jax.random.key(1))
     key = jax.random.key(2)
@@ -119,7 +121,7 @@ def test_collects_what_stepping_by_hand_shows():
         np.testing.assert_array_equal(rollout.truncated[row], shown.truncated)
         observation, rewards = shown.observation, [*rewards, np.asarray(shown.reward)]
     np.testing.assert_allclose(last, observation, rtol=1e-6)
-    np.testing.assert_allclose(after.position, state.position, rtol=1e-6)
+    np.testing.assert_allclose(after.place.place, state.place.place, rtol=1e-6)
     of_task = np.reshape(rewards, (7, TASKS, 2))
     np.testing.assert_allclose(seen.reward, of_task.mean(axis=(0, 2)), rtol=1e-6)
     np.testing.assert_array_equal(seen.ended, np.full(TASKS, 4))
@@ -152,11 +154,11 @@ EVERYTHING = {"normalise_observations": True, "normalise_rewards": True, "weight
     ids=["PPO", "TRPO"],
 )
 def test_goes_on_from_saved_numbers_as_if_it_had_not_stopped(method):
-    agent = rl.PolicyGradient(rl.PointRobot(GOALS, worlds_per_task=2), method, steps=24, **EVERYTHING)
+    agent = rl.PolicyGradient(points(GOALS, worlds_per_task=2), method, steps=24, **EVERYTHING)
     halfway, first = agent.train(begun(agent), 2)
     saved = numbers(halfway)
     end, second = agent.train(halfway, 2)
-    again = rl.PolicyGradient(rl.PointRobot(GOALS, worlds_per_task=2), method, steps=24, **EVERYTHING)
+    again = rl.PolicyGradient(points(GOALS, worlds_per_task=2), method, steps=24, **EVERYTHING)
     resumed, same = again.train(restored(saved, begun(again, seed=5)), 2)
     assert_same(end, resumed)
     assert_same(second, same)
@@ -166,12 +168,12 @@ def test_goes_on_from_saved_numbers_as_if_it_had_not_stopped(method):
 def test_a_second_call_is_not_traced_again():
     traces = []
 
-    class Counted(rl.PointRobot):
+    class Counted(rl.FamilyEnvironment):
         def step(self, state, action):
             traces.append(1)
             return super().step(state, action)
 
-    agent = rl.PolicyGradient(Counted(GOALS), rl.Proximal(epochs=1, minibatches=4), steps=20)
+    agent = rl.PolicyGradient(Counted(families.PointGoals(), GOALS), rl.Proximal(epochs=1, minibatches=4), steps=20)
     state, _ = agent.train(begun(agent), 2)
     once = len(traces)
     state, _ = agent.train(state, 2)
@@ -222,7 +224,7 @@ def test_starts_new_episodes_on_demand():
     agent = proximal(steps=8)
     state, _ = agent.train(begun(agent), 1)
     state = agent.restarted(state, key=jax.random.key(3))
-    assert (np.asarray(state.time) == 0).all() and (np.asarray(state.environment.steps) == 0).all()
+    assert (np.asarray(state.time) == 0).all() and (np.asarray(state.environment.place.steps) == 0).all()
     agent.train(state, 1)
 
 

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from points import points
 
 import mutatis
 from mutatis import nn, rl
@@ -25,7 +26,7 @@ def _sizes(width):
 
 
 def agent(**options):
-    return rl.SoftActorCritic(rl.PointRobot(GOALS, worlds_per_task=2), batch=32, discount=0.95, **options)
+    return rl.SoftActorCritic(points(GOALS, worlds_per_task=2), batch=32, discount=0.95, **options)
 
 
 def begun(sac, steps=50, seed=0):
@@ -108,9 +109,9 @@ def test_learns_to_go_to_goals_it_does_not_see(weighting):
     state, _ = sac.train(begun(sac, 200), 3000)
     env = sac.environment
     world, observation = env.reset(jax.random.key(9))
-    best, total = env.best_return(world.position), 0.0
-    nothing = -jnp.linalg.norm(world.position - env._goal_of_each(), axis=1) * env.horizon
-    for _ in range(env.horizon):
+    best, total = env.family.best_return(env.task_of_each, world.place.place), 0.0
+    nothing = -jnp.linalg.norm(world.place.place - env.task_of_each, axis=1) * env.family.horizon
+    for _ in range(env.family.horizon):
         world, shown = env.step(world, sac.act(state.actor.model, observation, key=None))
         observation, total = shown.observation, total + shown.reward
     # Within a fifth of the way from standing still to the best there is.
@@ -140,7 +141,7 @@ def test_temperature_rises_where_the_policy_is_too_sure():
 def test_bad_settings_are_named():
     for name in ("batch", "updates"):
         with pytest.raises(ValueError, match=name):
-            rl.SoftActorCritic(rl.PointRobot(GOALS), **{name: 0})
+            rl.SoftActorCritic(points(GOALS), **{name: 0})
     with pytest.raises(ValueError, match="actor_weighting: FAMO needs losses above zero"):
-        rl.SoftActorCritic(rl.PointRobot(GOALS), actor_weighting=mutatis.FAMO())
-    rl.SoftActorCritic(rl.PointRobot(GOALS), critic_weighting=mutatis.FAMO())
+        rl.SoftActorCritic(points(GOALS), actor_weighting=mutatis.FAMO())
+    rl.SoftActorCritic(points(GOALS), critic_weighting=mutatis.FAMO())

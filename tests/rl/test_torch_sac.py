@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from points import points
 
 from mutatis import nn, rl
 
@@ -22,7 +23,7 @@ def in_double(tree):
 
 def our_side():
     """A learner and a state in 64 bits with transitions of random actions, some of which ended their episode."""
-    sac = rl.SoftActorCritic(rl.PointRobot(GOALS, worlds_per_task=1), batch=BATCH)
+    sac = rl.SoftActorCritic(points(GOALS, worlds_per_task=1), batch=BATCH)
     actor_key, first_key, second_key, key = jax.random.split(jax.random.key(0), 4)
     critics = rl.Twin(*(nn.multi_head_net(CRITIC_SIZES, TASKS, key=each) for each in (first_key, second_key)))
     state = sac.init(nn.multi_head_net(ACTOR_SIZES, TASKS, key=actor_key), critics, capacity=200, key=key)

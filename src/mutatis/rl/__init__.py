@@ -18,7 +18,7 @@ from mutatis.rl._collect import Moments as Moments
 from mutatis.rl._collect import Standardised as Standardised
 from mutatis.rl._collect import collect as collect
 from mutatis.rl._environment import Environment as Environment
-from mutatis.rl._environment import PointRobot as PointRobot
+from mutatis.rl._environment import FamilyEnvironment as FamilyEnvironment
 from mutatis.rl._family import AbstractFamily as AbstractFamily
 from mutatis.rl._family import Box as Box
 from mutatis.rl._family import Discrete as Discrete

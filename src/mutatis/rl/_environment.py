@@ -1,14 +1,15 @@
-"""What agents ask of environments, and a family whose best return is known."""
+"""What agents ask of environments, and how tasks of a family become one."""
 
 from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from mutatis._timestep import Timestep
-from mutatis._types import Key
+from mutatis._types import Key, Tree
+from mutatis.rl._family import Box, Family
 
 
 class Environment(Protocol):
@@ -31,30 +32,36 @@ class Environment(Protocol):
         ...
 
 
-class PointState(NamedTuple):
-    """Where the points are."""
+class FamilyWorlds(NamedTuple):
+    """The worlds of a `FamilyEnvironment`."""
 
-    position: Float[Array, "worlds 2"]
-    steps: Int[Array, "worlds"]
+    place: Any
+    """What the family keeps of them."""
     key: Key
 
 
-class PointRobot(eqx.Module):
-    """A point that shall go to a goal in the plane; each goal is a task (Rakelly et al. 2019, dense).
+class FamilyEnvironment(eqx.Module):
+    """Some tasks of a family, one episode after the other.
 
-    It starts anywhere in [-1, 1]^2, moves by at most 0.1 along each axis, and pays its distance to the goal after each
-    of 20 moves. The goal is not observed unless `show_goal`.
+    - `family`: with actions in a box.
+    - `tasks`: (tasks, ...), as `family.sample` gives them.
+    - `worlds_per_task`: worlds of each.
+
+    **Raises:** `ValueError` if the family's actions are no box.
     """
 
-    goals: Float[Array, "tasks 2"]
+    family: Family
+    tasks: Tree
     worlds_per_task: int = eqx.field(static=True, default=1)
-    horizon: int = eqx.field(static=True, default=20)
-    show_goal: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        if not isinstance(self.family.actions, Box):
+            raise ValueError("family: its actions are no Box, and those of an Environment are from -1 to 1.")
 
     @property
     def num_tasks(self) -> int:
         """T."""
-        return self.goals.shape[0]
+        return jax.tree.leaves(self.tasks)[0].shape[0]
 
     @property
     def num_envs(self) -> int:
@@ -63,43 +70,32 @@ class PointRobot(eqx.Module):
 
     @property
     def observation_size(self) -> int:
-        """2, or 4 with the goal."""
-        return 4 if self.show_goal else 2
+        """Of the family."""
+        return self.family.observation_size
 
     @property
     def action_size(self) -> int:
-        """2."""
-        return 2
+        """Of the family."""
+        return self.family.actions.features
 
-    def reset(self, key: Key) -> tuple[PointState, Float[Array, "worlds features"]]:
+    @property
+    def task_of_each(self) -> Tree:
+        """The task of every world, (worlds, ...)."""
+        return jax.tree.map(lambda x: jnp.repeat(x, self.worlds_per_task, axis=0), self.tasks)
+
+    def reset(self, key: Key) -> tuple[FamilyWorlds, Float[Array, "worlds features"]]:
         """Starts an episode in every world."""
         key, start_key = jax.random.split(key)
-        state = PointState(self._starts(start_key), jnp.zeros(self.num_envs, jnp.int32), key)
-        return state, self._seen(state.position)
+        place, observation = self.family.reset(self.task_of_each, start_key)
+        return FamilyWorlds(place, key), observation
 
-    def step(self, state: PointState, action: Float[Array, "worlds 2"]) -> tuple[PointState, Timestep]:
-        """Moves every point by a tenth of the action."""
-        key, start_key = jax.random.split(state.key)
-        position = state.position + 0.1 * jnp.clip(action, -1, 1)
-        reward = -jnp.linalg.norm(position - self._goal_of_each(), axis=1)
-        steps = state.steps + 1
-        truncated = steps >= self.horizon
-        new = jnp.where(truncated[:, None], self._starts(start_key), position)
-        terminated = jnp.zeros_like(truncated)
-        timestep = Timestep(self._seen(new), self._seen(position), reward, terminated, truncated, {})
-        return PointState(new, jnp.where(truncated, 0, steps), key), timestep
-
-    def best_return(self, start: Float[Array, "worlds 2"]) -> Float[Array, "worlds"]:
-        """The return of the best policy from some starts: straight to the goal, axis by axis."""
-        moves = 0.1 * jnp.arange(1, self.horizon + 1)
-        left = jnp.abs(start - self._goal_of_each())[:, :, None] - moves[None, None]
-        return -jnp.linalg.norm(jnp.maximum(left, 0), axis=1).sum(axis=1)
-
-    def _starts(self, key: Key) -> Array:
-        return jax.random.uniform(key, (self.num_envs, 2), minval=-1.0, maxval=1.0)
-
-    def _goal_of_each(self) -> Array:
-        return jnp.repeat(self.goals, self.worlds_per_task, axis=0)
-
-    def _seen(self, position: Array) -> Array:
-        return jnp.concatenate([position, self._goal_of_each()], axis=1) if self.show_goal else position
+    def step(self, state: FamilyWorlds, action: Float[Array, "worlds actions"]) -> tuple[FamilyWorlds, Timestep]:
+        """Acts in every world; where an episode ends, the next begins."""
+        key, step_key, start_key = jax.random.split(state.key, 3)
+        tasks = self.task_of_each
+        place, shown = self.family.step(tasks, state.place, action, step_key)
+        over = shown.terminated | shown.truncated
+        start, first = self.family.reset(tasks, start_key)
+        choose = lambda new, old: jnp.where(over.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
+        place, observation = jax.tree.map(choose, (start, first), (place, shown.observation))
+        return FamilyWorlds(place, key), shown._replace(observation=observation)
