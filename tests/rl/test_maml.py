@@ -133,9 +133,12 @@ def test_player_adapts_as_the_rule_does_and_only_then():
         assert float(jnp.abs(adapted(row, task).mean - made.model(row, task).mean).max()) > 1e-3
 
 
-def test_adaptation_comes_to_help_and_steps_stay_within_the_trust_region():
+@pytest.mark.parametrize(
+    "method", [rl.TrustRegion(0.02), rl.Proximal(epochs=4, learning_rate=3e-3)], ids=["TRPO", "PPO"]
+)
+def test_adaptation_comes_to_help(method):
     family = families.PointGoals(goals=GOALS, horizon=10)
-    agent = rl.MAML(family, tasks=12, episodes=10, radius=0.02, discount=0.9, trace=0.9)
+    agent = rl.MAML(family, method, tasks=12, episodes=10, discount=0.9, trace=0.9)
     begun = agent.init(learner(rate=0.3, width=16), key=jax.random.key(1))
     state, progress = agent.train(begun, 40)
     assert float(progress.accepted.mean()) > 0.8

@@ -5,25 +5,25 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from mutatis._citation import cites
-from mutatis._outer import OuterState, outer_init
+from mutatis._outer import OuterState, outer_init, outer_step
 from mutatis._references import FINN_2017, ROTHFUSS_2019
 from mutatis._rule import Learner
 from mutatis._task import Task
 from mutatis._timestep import Timestep
 from mutatis._tree import scan
-from mutatis._types import Key, Tree
+from mutatis._types import Key, Losses, Tree
 from mutatis._weighting import AbstractWeighting
 from mutatis.rl._baseline import LinearBaseline
 from mutatis.rl._batch import Batch, Rollout, assess
 from mutatis.rl._collect import Policy
 from mutatis.rl._family import Family
 from mutatis.rl._play import Memoryless, Trials, play
-from mutatis.rl._trust_region import trust_region
-from mutatis.rl._trust_region_update import trust_region_step
+from mutatis.rl._proximal import Proximal
+from mutatis.rl._trust_region import TrustRegionState
+from mutatis.rl._trust_region_update import TrustRegion, trust_region_step
 from mutatis.weightings._average import Average
 
 
@@ -61,12 +61,12 @@ class MAMLProgress(NamedTuple):
     loss: Float[Array, ""]
     """Surrogate of the adapted policies before the outer step."""
     accepted: Float[Array, ""]
-    """1 if the outer step was taken, 0 if no step within the trust region helped."""
+    """1 if the outer step was taken, 0 if no step within a trust region helped."""
 
 
 @cites(FINN_2017, ROTHFUSS_2019)
 class MAML(eqx.Module):
-    r"""The settings of MAML-TRPO (Finn et al. 2017, section 4.2).
+    r"""The settings of MAML for policies (Finn et al. 2017, section 4.2).
 
     ```python
     rule = mutatis.GradientSteps(rl.surrogate_loss, learning_rate=0.1)
@@ -77,8 +77,10 @@ class MAML(eqx.Module):
     ```
 
     In each step, on every task: episodes with the policy as it is; the rule adapts it to them; episodes with the
-    adapted policy, which judge it. The outer step is `trust_region_step`: surrogate and KL of the *adapted* policy to
-    the one that played, both differentiated through the rule, second derivatives included.
+    adapted policy, which judge it. The outer step goes through the rule, second derivatives included. With
+    `TrustRegion` it is `trust_region_step`, on surrogate and KL of the *adapted* policy to the one that played
+    (MAML-TRPO); with `Proximal` it is its `epochs` of steps on the clipped surrogate, each on all episodes at once
+    (ProMP without its KL penalty, Rothfuss et al. 2019, algorithm 1).
 
     The rule's objective is judged on pairs `(Batch, distributions that played)`. With `surrogate_loss` the inner
     gradient is that of the ratio $\pi_\theta(a|s) / \pi_\text{played}(a|s)$ times the advantage: at the policy that
@@ -86,9 +88,10 @@ class MAML(eqx.Module):
     (low variance curvature, Rothfuss et al. 2019, section 5).
 
     - `family`: the tasks; those of a step are drawn by `family.sample`.
+    - `method`: of the outer step, `TrustRegion(...)` or `Proximal(...)`; the minibatches of the latter and what either
+      says of a value network have no effect.
     - `tasks`: in a step.
     - `episodes`: of each task, before adaptation and again after.
-    - `radius`, `damping`, `iterations`: see `trust_region`.
     - `discount`, `trace`: gamma and lambda. The baseline is linear, fitted to the very episodes that it serves.
     - `weighting`: how the tasks share the step.
 
@@ -96,7 +99,7 @@ class MAML(eqx.Module):
     """
 
     family: Family
-    optim: optax.GradientTransformationExtraArgs = eqx.field(static=True)
+    method: TrustRegion | Proximal
     weighting: AbstractWeighting
     discount: Float[Array, ""]
     trace: Float[Array, ""]
@@ -106,12 +109,10 @@ class MAML(eqx.Module):
     def __init__(
         self,
         family: Family,
+        method: TrustRegion | Proximal | None = None,
         *,
         tasks: int = 20,
         episodes: int = 10,
-        radius: float = 0.01,
-        damping: float = 1e-5,
-        iterations: int = 10,
         discount: float = 0.99,
         trace: float = 1.0,
         weighting: AbstractWeighting | None = None,
@@ -122,14 +123,14 @@ class MAML(eqx.Module):
         if weighting is not None:
             weighting.refuse_for_policies("weighting")
         self.family, self.weighting = family, Average() if weighting is None else weighting
-        self.optim = trust_region(radius, damping=damping, iterations=iterations)
+        self.method = TrustRegion() if method is None else method
         self.discount, self.trace = jnp.asarray(discount), jnp.asarray(trace)
         self.tasks, self.episodes = tasks, episodes
 
     def init(self, learner: Learner, *, key: Key) -> MAMLState:
         """The state before the first step; the key is consumed."""
         key, outer_key = jax.random.split(key)
-        outer = outer_init(learner, self.weighting, self.optim, num_groups=self.tasks, key=outer_key)
+        outer = outer_init(learner, self.weighting, self.method.optim, num_groups=self.tasks, key=outer_key)
         return MAMLState(learner, outer, key, jnp.zeros((), jnp.int32))
 
     @eqx.filter_jit(donate="none")
@@ -155,12 +156,25 @@ class MAML(eqx.Module):
 
         context, first = jax.vmap(before)(tasks, keys(before_key))
         query, second = jax.vmap(after)(tasks, context, keys(adapt_key), keys(after_key))
-        learner, outer, losses = trust_region_step(learner, state.outer, Task(context, query, jnp.arange(self.tasks)))
-        taken: Any = outer.optim_state
-        progress = MAMLProgress(
-            first.returns().mean(), second.returns().mean(), losses.mean(), taken.accepted.astype(losses.dtype)
-        )
+        learner, outer, losses = self._follow(learner, state.outer, Task(context, query, jnp.arange(self.tasks)))
+        progress = MAMLProgress(first.returns().mean(), second.returns().mean(), losses.mean(), _taken(outer, losses))
         return MAMLState(learner, outer, key, state.steps + 1), progress
+
+    def _follow(self, learner: Learner, outer: OuterState, tasks: Task) -> tuple[Learner, OuterState, Losses]:
+        """The outer step, or all steps, on the episodes of this round; the losses before it."""
+        method = self.method
+        if not isinstance(method, Proximal):
+            return trust_region_step(learner, outer, tasks)
+        objective = lambda policy, query: method.objective.of(
+            policy(query[0].observation, query[0].task), None, query[0]
+        )
+
+        def step(carry: tuple[Learner, OuterState], _: None) -> tuple[tuple[Learner, OuterState], Losses]:
+            learner, outer, losses = outer_step(*carry, tasks, objective=objective)
+            return (learner, outer), losses
+
+        (learner, outer), losses = scan(step, (learner, outer), length=method.epochs)
+        return learner, outer, losses[0]
 
     def _episodes(self, policy: Policy, task: Tree, key: Key) -> Trials:
         """Episodes of one task, side by side."""
@@ -169,6 +183,13 @@ class MAML(eqx.Module):
 
     def _judged(self, policy: Policy, trials: Trials) -> tuple[Batch, Any]:
         return judged(policy, trials, discount=self.discount, trace=self.trace)
+
+
+def _taken(outer: OuterState, losses: Losses) -> Float[Array, ""]:
+    """Whether a trust region took its step; steps of another optimiser always are."""
+    state: Any = outer.optim_state
+    accepted = state.accepted if isinstance(state, TrustRegionState) else jnp.ones(())
+    return accepted.astype(losses.dtype)
 
 
 def judged(policy: Policy, trials: Trials, *, discount: Any, trace: Any) -> tuple[Batch, Any]:
