@@ -205,9 +205,8 @@ class PolicyStudy(ControlStudy):
 
     def citations(self) -> dict[str, str]:
         """BibTeX of the methods and the benchmark."""
-        return {
-            "PPO": SCHULMAN_2017,
-            "TRPO": SCHULMAN_2015,
+        sources = {method: SCHULMAN_2015 if "TRPO" in method else SCHULMAN_2017 for method in self.methods}
+        return sources | {
             "advantages": SCHULMAN_2016,
             "linear baseline": DUAN_2016,
             "Meta-World": YU_2019,

@@ -289,4 +289,5 @@ class SoftStudy(ControlStudy):
     def citations(self) -> dict[str, str]:
         """BibTeX of soft actor-critic, the benchmark and the weightings."""
         weightings = (PCGrad(), CAGrad(), NashMTL(), MGDA(), IMTLG(), AlignedMTL(), FAMO(), GradNorm())
-        return {"SAC": HAARNOJA_2018, "Meta-World": YU_2019, "weightings": citation(*weightings)}
+        sources = dict.fromkeys(self.methods, HAARNOJA_2018)
+        return sources | {"Meta-World": YU_2019, "weightings": citation(*weightings)}
