@@ -62,7 +62,7 @@ def _gap(a, b, scale=1.0):
 
 
 ROUNDING = 4.5e-16
-"""Two units in the last place of a number below 1: on some processors NumPy rounds quaternions other than SciPy does."""
+"""Two units in the last place below 1: on some processors NumPy rounds quaternions other than SciPy does."""
 
 
 def failures(row):

@@ -103,7 +103,7 @@ def assert_same_info(ours, theirs, where):
             assert_same_info(ours[key], theirs[key], mask)
         elif theirs[key].dtype == object:
             assert ours[key].dtype == object
-            assert_equal(list(ours[key]), list(theirs[key]))
+            assert_equal(list(ours[key]), list(theirs[key]), rounding=worlds_parity.ROUNDING)
         else:
             np.testing.assert_allclose(
                 ours[key][mask].astype(float), theirs[key][mask].astype(float), rtol=1e-6, atol=1e-7, err_msg=key
