@@ -61,14 +61,9 @@ def _gap(a, b, scale=1.0):
     return float(np.max(np.abs(np.asarray(a, float) - np.asarray(b, float)) / scale))
 
 
-ROUNDING = 4.5e-16
-"""Two units in the last place below 1: on some processors NumPy rounds quaternions other than SciPy does."""
-
-
 def failures(row):
     """What a row does not fulfil, in words."""
-    exact = [key for key in ("start", "success", "ended") if row[key] != 0]
-    exact += [key for key in ("observation",) if row[key] > ROUNDING]
+    exact = [key for key in ("start", "observation", "success", "ended") if row[key] != 0]
     near = [key for key in ("reward", *INFO) if row[key] > REWARD]
     return [f"{key} differs by {row[key]:.1e}" for key in exact + near]
 

@@ -139,7 +139,9 @@ def quaternion(matrix: Array) -> Array:
     entries = xp.concatenate([1 - trace + 2 * diagonal, 1 + trace, lower + upper, _SIGNS * (lower - upper)], axis=1)
     largest = xp.argmax(xp.concatenate([diagonal, trace], axis=1), axis=1)
     chosen = entries[xp.arange(len(m))[:, None], xp.asarray(_ROWS)[largest]]
-    return chosen / norm(chosen)[:, None]
+    # Added in this order, as SciPy does: a product from BLAS would be rounded as the processor likes.
+    squares = chosen * chosen
+    return chosen / xp.sqrt(squares[:, 0] + squares[:, 1] + squares[:, 2] + squares[:, 3])[:, None]
 
 
 _LOWER, _UPPER = np.array([3, 6, 7]), np.array([1, 2, 5])
