@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from mutatis._types import Gramian, Scalar, Weights
 
@@ -93,6 +93,20 @@ def scan(
 
     arrays, ys = jax.lax.scan(one, arrays, xs, length=length)
     return eqx.combine(arrays, static), ys
+
+
+def repeated(tree: PyTree, count: int) -> PyTree:
+    """A stack of so many equal trees."""
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (count, *leaf.shape)), tree)
+
+
+def where_rows(mask: Bool[Array, "rows"], new: PyTree, old: PyTree) -> PyTree:
+    """Some rows of one stack of trees, the others of another, in whose precision they stay."""
+
+    def choose(new: Array, old: Array) -> Array:
+        return jnp.where(mask.reshape(-1, *(1,) * (old.ndim - 1)), new, old).astype(old.dtype)
+
+    return jax.tree.map(choose, new, old)
 
 
 def weighted_sum(weights: Weights, rows: PyTree) -> PyTree:

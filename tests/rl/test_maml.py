@@ -14,18 +14,9 @@ from mutatis.rl._maml import judged
 GOALS = jnp.array([[0.8, 0.0], [-0.8, 0.0], [0.0, 0.8], [0.0, -0.8]])
 
 
-class Blind(eqx.Module):
-    """A network that is not told the task."""
-
-    net: nn.Sequential
-
-    def __call__(self, observation, task):
-        return self.net(observation)
-
-
 def policy(width=8, seed=0, std=0.5):
     net = nn.mlp((2, width, width, 2), activation=jnp.tanh, key=jax.random.key(seed))
-    return rl.GaussianPolicy(Blind(net), 2, std=std)
+    return rl.GaussianPolicy(nn.UntoldTask(net), 2, std=std)
 
 
 def learner(rate=0.3, **options):

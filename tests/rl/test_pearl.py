@@ -8,9 +8,9 @@ import pytest
 
 import mutatis
 from mutatis import nn, rl
+from mutatis.nn._layers import beside
 from mutatis.rl import families
-from mutatis.rl._pearl import BelievingCriticLoss, Untold
-from mutatis.rules._belief import beside
+from mutatis.rl._pearl import BelievingCriticLoss
 
 GOALS = jnp.array([[0.8, 0.0], [-0.8, 0.0], [0.0, 0.8], [0.0, -0.8]], jnp.float32)
 FAMILY = families.PointGoals(horizon=8)
@@ -37,7 +37,7 @@ def moved(before, after):
 
 def deaf_to_z(critics):
     """The same critics, whose first layer does not see z (places 2 and 3)."""
-    first = lambda twin: (twin.first.net.layers[0].weight, twin.second.net.layers[0].weight)
+    first = lambda twin: (twin.first.module.layers[0].weight, twin.second.module.layers[0].weight)
     return eqx.tree_at(first, critics, tuple(weight.at[2:4].set(0) for weight in first(critics)))
 
 
@@ -67,7 +67,7 @@ def test_belief_is_reached_by_the_critics_loss_and_the_divergence_alone():
 
 def test_critics_loss_is_the_formula():
     wide = lambda tree: jax.tree.map(lambda x: x.astype(float) if eqx.is_inexact_array(x) else x, tree)
-    make = lambda inputs, outputs, seed: Untold(wide(nn.mlp((inputs, 8, outputs), key=jax.random.key(seed))))
+    make = lambda inputs, outputs, seed: nn.UntoldTask(wide(nn.mlp((inputs, 8, outputs), key=jax.random.key(seed))))
     critics, targets = rl.Twin(make(6, 1, 0), make(6, 1, 1)), rl.Twin(make(6, 1, 2), make(6, 1, 3))
     actor = make(4, 4, 4)
     rng = np.random.default_rng(0)

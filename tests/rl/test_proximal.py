@@ -15,7 +15,7 @@ from core_problems import draw
 from mutatis import nn
 from mutatis._tree import trainable
 from mutatis.rl._baseline import ActorCritic, LinearBaseline, ValueBaseline
-from mutatis.rl._batch import Batch, _orders
+from mutatis.rl._batch import Batch
 from mutatis.rl._gaussian import GaussianPolicy
 from mutatis.rl._proximal import ProximalLoss, ppo_update
 
@@ -119,7 +119,7 @@ def test_an_update_is_steps_on_minibatches():
     seen, after, report = ppo_update(
         learner, state, batch(), objective=objective, epochs=epochs, minibatches=minibatches
     )
-    orders = _orders(jax.random.split(state.key)[1], epochs, TASKS, ROWS, minibatches)
+    orders = minibatch_orders(jax.random.split(state.key)[1], epochs, TASKS, ROWS, minibatches)
     flat, rebuild = parameters(learner)
     static = eqx.filter(learner, trainable(learner), inverse=True)
 
@@ -136,7 +136,7 @@ def test_an_update_is_steps_on_minibatches():
 
 
 def test_every_row_is_used_once_in_an_epoch_in_an_order_of_its_own():
-    orders = np.asarray(_orders(jax.random.key(0), 3, TASKS, ROWS, 4)).reshape(3, 4, TASKS, ROWS // 4)
+    orders = np.asarray(minibatch_orders(jax.random.key(0), 3, TASKS, ROWS, 4)).reshape(3, 4, TASKS, ROWS // 4)
     rows = np.moveaxis(orders, 2, 1).reshape(3 * TASKS, ROWS)
     np.testing.assert_array_equal(np.sort(rows), np.tile(np.arange(ROWS), (3 * TASKS, 1)))
     assert len({tuple(row) for row in rows}) == 3 * TASKS

@@ -6,6 +6,7 @@ from mutatis.nn._conditioned import EmbeddedTask as EmbeddedTask
 from mutatis.nn._conditioned import FiLM as FiLM
 from mutatis.nn._conditioned import MultiHead as MultiHead
 from mutatis.nn._conditioned import OneHotTask as OneHotTask
+from mutatis.nn._conditioned import UntoldTask as UntoldTask
 from mutatis.nn._conditioned import embedded_net as embedded_net
 from mutatis.nn._conditioned import film_net as film_net
 from mutatis.nn._conditioned import multi_head_net as multi_head_net

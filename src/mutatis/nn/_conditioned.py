@@ -1,6 +1,7 @@
 """Networks that know which task they are at: `(rows, features), task -> (rows, outputs)`."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,9 +9,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mutatis._types import Key
-from mutatis.nn._layers import Activation, Linear, Sequential, Start, mlp, relu
+from mutatis.nn._layers import Activation, Linear, Sequential, Start, beside, mlp, relu
 
 TaskIndex = Int[Array, ""]
+
+
+class UntoldTask(eqx.Module):
+    """A network that takes the task, as the others here, and does without it."""
+
+    module: Callable
+
+    def __call__(self, x: Float[Array, "rows features"], task: Any) -> Float[Array, "rows outputs"]:
+        """The network of the inputs alone."""
+        del task
+        return self.module(x)
 
 
 class OneHotTask(eqx.Module):
@@ -22,7 +34,7 @@ class OneHotTask(eqx.Module):
     def __call__(self, x: Float[Array, "rows features"], task: TaskIndex) -> Float[Array, "rows outputs"]:
         """The network of the inputs and the number."""
         number = jax.nn.one_hot(task, self.num_tasks, dtype=x.dtype)
-        return self.module(_beside(x, number))
+        return self.module(beside(x, number))
 
 
 class EmbeddedTask(eqx.Module):
@@ -33,7 +45,7 @@ class EmbeddedTask(eqx.Module):
 
     def __call__(self, x: Float[Array, "rows features"], task: TaskIndex) -> Float[Array, "rows outputs"]:
         """The network of the inputs and the task's vector."""
-        return self.module(_beside(x, self.table[task]))
+        return self.module(beside(x, self.table[task]))
 
 
 class MultiHead(eqx.Module):
@@ -48,7 +60,7 @@ class MultiHead(eqx.Module):
     def __call__(self, x: Float[Array, "rows features"], task: TaskIndex) -> Float[Array, "rows outputs"]:
         """The task's head on the trunk's output."""
         if self.tell_trunk:
-            x = _beside(x, jax.nn.one_hot(task, self.weight.shape[0], dtype=x.dtype))
+            x = beside(x, jax.nn.one_hot(task, self.weight.shape[0], dtype=x.dtype))
         return self.trunk(x) @ self.weight[task] + self.bias[task][None]
 
 
@@ -65,10 +77,6 @@ class FiLM(eqx.Module):
         for layer, scale, shift in zip(self.layers, self.scales[task], self.shifts[task], strict=True):
             x = relu(layer(x) * scale[None] + shift[None])
         return self.last(x)
-
-
-def _beside(x: Array, vector: Array) -> Array:
-    return jnp.concatenate([x, jnp.broadcast_to(vector[None], (x.shape[0], vector.shape[0]))], axis=1)
 
 
 Function = Callable[[Array], Array]

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mutatis._tree import repeated
 from mutatis._types import Key
 
 
@@ -132,6 +133,11 @@ class Classifier(eqx.Module):
     def __call__(self, x: Float[Array, "rows ..."]) -> Float[Array, "rows classes"]:
         """Logits."""
         return self.head(self.features(x))
+
+
+def beside(x: Float[Array, "rows *space channels"], context: Float[Array, "*space extra"]) -> Array:
+    """Every row joined to the same context along the last axis."""
+    return jnp.concatenate([x, repeated(context, x.shape[0]).astype(x.dtype)], axis=-1)
 
 
 def mlp(

@@ -16,6 +16,7 @@ from mutatis._tree import scan
 from mutatis._types import Key, Objective, Scalar
 from mutatis._weighting import AbstractWeighting
 from mutatis.rl._baseline import AbstractBaseline, ActorCritic
+from mutatis.rl._counts import check_counts
 from mutatis.rl._returns import discounted_returns, episode_time, generalised_advantages
 
 
@@ -156,7 +157,9 @@ def minibatch_steps(
         learner, state, losses = outer_step(learner, state, task, objective=objective)
         return (learner, state), losses
 
-    (learner, state), losses = scan(one, (learner, state), _orders(order_key, epochs, tasks, rows, minibatches))
+    (learner, state), losses = scan(
+        one, (learner, state), minibatch_orders(order_key, epochs, tasks, rows, minibatches)
+    )
     return learner, state, losses
 
 
@@ -165,13 +168,13 @@ def minibatch_rate(learning_rate: float, epochs: int, minibatches: int, decay: i
 
     **Raises:** `ValueError` if a number of passes, minibatches or roll-outs is below 1.
     """
-    for name, value in (("epochs", epochs), ("minibatches", minibatches), ("decay", 1 if decay is None else decay)):
-        if value < 1:
-            raise ValueError(f"{name}: must be at least 1, not {value}.")
+    check_counts(epochs=epochs, minibatches=minibatches, decay=1 if decay is None else decay)
     return learning_rate if decay is None else optax.linear_schedule(learning_rate, 0.0, decay * epochs * minibatches)
 
 
-def _orders(key: Key, epochs: int, tasks: int, rows: int, minibatches: int) -> Int[Array, "updates tasks size"]:
+def minibatch_orders(
+    key: Key, epochs: int, tasks: int, rows: int, minibatches: int
+) -> Int[Array, "updates tasks size"]:
     """The rows of every minibatch: in each epoch every row of a task once."""
     orders = jax.vmap(lambda k: jax.random.permutation(k, rows))(jax.random.split(key, epochs * tasks))
     orders = orders.reshape(epochs, tasks, minibatches, rows // minibatches)

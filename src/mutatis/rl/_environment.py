@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mutatis._timestep import Timestep
+from mutatis._tree import where_rows
 from mutatis._types import Key, Tree
 from mutatis.rl._family import Box, Family
 
@@ -96,6 +97,5 @@ class FamilyEnvironment(eqx.Module):
         place, shown = self.family.step(tasks, state.place, action, step_key)
         over = shown.terminated | shown.truncated
         start, first = self.family.reset(tasks, start_key)
-        choose = lambda new, old: jnp.where(over.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
-        place, observation = jax.tree.map(choose, (start, first), (place, shown.observation))
+        place, observation = where_rows(over, (start, first), (place, shown.observation))
         return FamilyWorlds(place, key), shown._replace(observation=observation)

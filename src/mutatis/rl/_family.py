@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from mutatis._timestep import Timestep
+from mutatis._tree import where_rows
 from mutatis._types import Key, Tree
 from mutatis.rl._categorical import Categorical
 from mutatis.rl._gaussian import Gaussian
@@ -45,10 +46,6 @@ class Discrete:
         """What stands for the action before the first: encoded, it is zero."""
         return jnp.full(worlds, -1, jnp.int32)
 
-    def sample(self, key: Key, worlds: int) -> Int[Array, "worlds"]:
-        """All equally likely."""
-        return jax.random.randint(key, (worlds,), 0, self.count)
-
 
 @dataclass(frozen=True)
 class Box:
@@ -78,10 +75,6 @@ class Box:
     def none(self, worlds: int) -> Float[Array, "worlds size"]:
         """What stands for the action before the first: zero."""
         return jnp.zeros((worlds, self.size))
-
-    def sample(self, key: Key, worlds: int) -> Float[Array, "worlds size"]:
-        """Uniform."""
-        return jax.random.uniform(key, (worlds, self.size), minval=-1.0, maxval=1.0)
 
 
 class Family(Protocol):
@@ -175,18 +168,12 @@ class AbstractFamily(eqx.Module):
         terminated = jnp.where(ended, state.terminated, moved.terminated)
         steps = state.steps + ~ended
         new = FamilyState(
-            _keep(ended, state.place, moved.place),
-            _keep(ended, state.observation, moved.observation),
+            where_rows(~ended, moved.place, state.place),
+            where_rows(~ended, moved.observation, state.observation),
             steps,
             terminated,
         )
-        nothing = lambda tree: _keep(ended, jax.tree.map(jnp.zeros_like, tree), tree)
+        nothing = lambda tree: where_rows(~ended, tree, jax.tree.map(jnp.zeros_like, tree))
         truncated = (steps >= self.horizon) & ~terminated
         reward, info = nothing(moved.reward), nothing(dict(moved.info))
         return new, Timestep(new.observation, new.observation, reward, terminated, truncated, info)
-
-
-def _keep(ended: Bool[Array, "worlds"], old: Tree, new: Tree) -> Tree:
-    """The old leaves of the worlds that have ended, the new ones of the others."""
-    select = lambda o, n: jnp.where(ended.reshape(-1, *(1,) * (n.ndim - 1)), o, n).astype(o.dtype)
-    return jax.tree.map(select, old, new)

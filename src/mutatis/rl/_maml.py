@@ -10,15 +10,16 @@ from jaxtyping import Array, Bool, Float, Int
 from mutatis._citation import cites
 from mutatis._outer import OuterState, outer_init, outer_step
 from mutatis._references import FINN_2017, ROTHFUSS_2019
-from mutatis._rule import Learner
+from mutatis._rule import Learner, adapt
 from mutatis._task import Task
 from mutatis._timestep import Timestep
-from mutatis._tree import scan
+from mutatis._tree import repeated, scan
 from mutatis._types import Key, Losses, Tree
 from mutatis._weighting import AbstractWeighting
 from mutatis.rl._baseline import LinearBaseline
 from mutatis.rl._batch import Batch, Rollout, assess
 from mutatis.rl._collect import Policy
+from mutatis.rl._counts import check_counts
 from mutatis.rl._family import Family
 from mutatis.rl._play import Memoryless, Trials, play
 from mutatis.rl._proximal import Proximal
@@ -117,12 +118,9 @@ class MAML(eqx.Module):
         trace: float = 1.0,
         weighting: AbstractWeighting | None = None,
     ):
-        for name, value in (("tasks", tasks), ("episodes", episodes)):
-            if value < 1:
-                raise ValueError(f"{name}: must be at least 1, not {value}.")
-        if weighting is not None:
-            weighting.refuse_for_policies("weighting")
+        check_counts(tasks=tasks, episodes=episodes)
         self.family, self.weighting = family, Average() if weighting is None else weighting
+        self.weighting.refuse_for_policies("weighting")
         self.method = TrustRegion() if method is None else method
         self.discount, self.trace = jnp.asarray(discount), jnp.asarray(trace)
         self.tasks, self.episodes = tasks, episodes
@@ -149,8 +147,7 @@ class MAML(eqx.Module):
             return self._judged(learner.model, trials), trials
 
         def after(task: Tree, context: Any, adapt_key: Key, key: Key) -> tuple[Any, Trials]:
-            rule, model = learner.rule, learner.model
-            adapted = rule.bind(model, rule.update(model, rule.init(model), context, key=adapt_key))
+            adapted = adapt(learner, context, key=adapt_key)
             trials = self._episodes(adapted, task, key)
             return self._judged(adapted, trials), trials
 
@@ -178,8 +175,7 @@ class MAML(eqx.Module):
 
     def _episodes(self, policy: Policy, task: Tree, key: Key) -> Trials:
         """Episodes of one task, side by side."""
-        many = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (self.episodes, *x.shape)), task)
-        return play(self.family, many, Memoryless(Acting(policy)), key=key)
+        return play(self.family, repeated(task, self.episodes), Memoryless(Acting(policy)), key=key)
 
     def _judged(self, policy: Policy, trials: Trials) -> tuple[Batch, Any]:
         return judged(policy, trials, discount=self.discount, trace=self.trace)
@@ -251,7 +247,6 @@ class AdaptingPlayer(eqx.Module):
 
     def start(self, worlds: int) -> Adapted:
         """Not adapted, nothing seen."""
-        many = lambda x: jnp.broadcast_to(x[None], (worlds, *x.shape))
         room = lambda shape, dtype: jnp.zeros((worlds, self.episodes, self.family.horizon, *shape), dtype)
         action, number = self.family.actions.none(worlds), jnp.zeros(()).dtype
         seen = room((self.family.observation_size,), number)
@@ -264,7 +259,7 @@ class AdaptingPlayer(eqx.Module):
             real=room((), bool),
             info={},
         )
-        state = jax.tree.map(many, self.learner.rule.init(self.learner.model))
+        state = repeated(self.learner.rule.init(self.learner.model), worlds)
         counter = jnp.full((), -1, jnp.int32)
         return Adapted(state, trials, jnp.zeros(worlds, bool), counter, jnp.zeros_like(counter))
 

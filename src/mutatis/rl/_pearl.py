@@ -1,7 +1,7 @@
 """PEARL: an off-policy learner that believes something of its task, and acts as if a draw from the belief were true."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,31 +12,22 @@ from jaxtyping import Array, Bool, Float, Int
 from mutatis._citation import cites
 from mutatis._outer import OuterState, outer_init, outer_step
 from mutatis._references import RAKELLY_2019
-from mutatis._rule import Learner
+from mutatis._rule import Learner, adapt
 from mutatis._task import Task
 from mutatis._timestep import Timestep
-from mutatis._tree import scan
+from mutatis._tree import repeated, scan
 from mutatis._types import Key, Scalar, Tree
-from mutatis.nn import mlp
+from mutatis.nn import UntoldTask, mlp
+from mutatis.nn._layers import beside
+from mutatis.rl._counts import check_counts
 from mutatis.rl._family import Box, Family
 from mutatis.rl._play import Trials, play
 from mutatis.rl._replay import Replay, Transitions
-from mutatis.rl._soft import Twin
+from mutatis.rl._soft import Twin, followed
 from mutatis.rl._tanh_gaussian import TanhGaussian
-from mutatis.rules._belief import Belief, Believing, beside
+from mutatis.rules._belief import Belief, Believing
 from mutatis.rules._none import NoAdaptation
 from mutatis.weightings._average import Average
-
-
-class Untold(eqx.Module):
-    """A network that takes the number of the task, as those of `mutatis.rl` do, and does without it."""
-
-    net: Callable[[Array], Array]
-
-    def __call__(self, x: Float[Array, "rows features"], task: Any) -> Array:
-        """Of the rows alone."""
-        del task
-        return self.net(x)
 
 
 class PEARLState(NamedTuple):
@@ -141,10 +132,8 @@ class PEARL(eqx.Module):
         learned_from: str | None = None,
         replay_capacity: int = 20_000,
     ):
-        counts = {"latent": latent, "prior_episodes": prior_episodes, "updates": updates, "meta_batch": meta_batch}
-        for name, value in (counts | {"batch": batch, "context": context}).items():
-            if value < 1:
-                raise ValueError(f"{name}: must be at least 1, not {value}.")
+        check_counts(latent=latent, prior_episodes=prior_episodes, updates=updates)
+        check_counts(meta_batch=meta_batch, batch=batch, context=context)
         if episodes < prior_episodes:
             raise ValueError(f"episodes is {episodes}, fewer than the {prior_episodes} prior_episodes among them.")
         if not isinstance(family.actions, Box):
@@ -172,7 +161,7 @@ class PEARL(eqx.Module):
         size, actions = self.family.observation_size, self.family.actions.features
         num_tasks = jax.tree.leaves(tasks)[0].shape[0]
         actor_key, first_key, second_key, belief_key, key, outer_key = jax.random.split(key, 6)
-        make = lambda inputs, outputs, key: Untold(mlp((inputs, *hidden, outputs), key=key))
+        make = lambda inputs, outputs, key: UntoldTask(mlp((inputs, *hidden, outputs), key=key))
         actor = make(size + self.latent, 2 * actions, actor_key)
         critics = Twin(*(make(size + self.latent + actions, 1, each) for each in (first_key, second_key)))
         belief = Belief(mlp((self.features, *hidden, 2 * self.latent), key=belief_key), self.latent)
@@ -185,7 +174,7 @@ class PEARL(eqx.Module):
             tasks=tasks,
             actor=acting,
             critics=judging,
-            targets=jax.tree.map(lambda x: x.copy() if eqx.is_array(x) else x, critics),
+            targets=critics,
             log_temperature=log_temperature,
             actor_outer=begin(acting, actor_key),
             critic_outer=begin(judging, critic_key),
@@ -246,8 +235,8 @@ class PEARL(eqx.Module):
         task = Task(context, (batch, keys(target_key)), index)
         critics, critic_outer, losses = outer_step(state.critics, state.critic_outer, task, objective=objective)
 
-        rule = state.critics.rule
-        believed = jax.vmap(lambda rows: rule.bind(None, rule.update(None, rule.init(None), rows, key=key)))(context)
+        believing = Learner(None, state.critics.rule)
+        believed = jax.vmap(lambda rows: adapt(believing, rows, key=key))(context)
         z = jax.lax.stop_gradient(jax.vmap(Believing.draw)(believed, keys(belief_key)))
         query = (batch.observation, z, keys(actor_key))
         actor, actor_outer, _ = outer_step(
@@ -262,11 +251,10 @@ class PEARL(eqx.Module):
             gradient = -(log_prob.mean() - self.family.actions.features)
             change, temperature_optim = self.optim.update(gradient, temperature_optim)
             log_temperature = optax.apply_updates(log_temperature, change)
-        follow = lambda old, new: old + self.polyak.astype(old.dtype) * (new - old) if eqx.is_array(old) else old
         return state._replace(
             actor=actor,
             critics=critics,
-            targets=jax.tree.map(follow, state.targets, critics.model),
+            targets=followed(state.targets, critics.model, self.polyak),
             log_temperature=log_temperature,
             actor_outer=actor_outer,
             critic_outer=critic_outer,
@@ -276,7 +264,11 @@ class PEARL(eqx.Module):
 
 def context_rows(seen: Transitions) -> Float[Array, "*lead features"]:
     """What a belief is made from: observation, action and reward of every row."""
-    return jnp.concatenate([seen.observation, seen.action, seen.reward[..., None]], axis=-1)
+    return _row(seen.observation, seen.action, seen.reward)
+
+
+def _row(observation: Array, action: Array, reward: Array) -> Array:
+    return jnp.concatenate([observation, action, reward[..., None]], axis=-1)
 
 
 class BelievingCriticLoss(eqx.Module):
@@ -286,7 +278,7 @@ class BelievingCriticLoss(eqx.Module):
     """
 
     targets: Twin
-    actor: Untold
+    actor: UntoldTask
     temperature: Scalar
     discount: Scalar
     reward_scale: Scalar
@@ -313,7 +305,7 @@ class BelievingActorLoss(eqx.Module):
     critics: Twin
     temperature: Scalar
 
-    def __call__(self, actor: Untold, query: tuple[Array, Array, Key]) -> Scalar:
+    def __call__(self, actor: UntoldTask, query: tuple[Array, Array, Key]) -> Scalar:
         """The loss on one task's batch."""
         observation, z, key = query
         action, log_prob = _drawn(actor, observation, z, key)
@@ -321,7 +313,7 @@ class BelievingActorLoss(eqx.Module):
         return jnp.mean(self.temperature * log_prob - value)
 
 
-def _drawn(actor: Untold, observation: Array, z: Array, key: Key) -> tuple[Array, Array]:
+def _drawn(actor: UntoldTask, observation: Array, z: Array, key: Key) -> tuple[Array, Array]:
     """Actions of the rows of one task, and their log-densities."""
     return TanhGaussian.of(actor(beside(observation, z), jnp.zeros((), jnp.int32))).sample(key)
 
@@ -345,21 +337,21 @@ class BelievingPlayer(eqx.Module):
       are always drawn.
     """
 
-    actor: Untold
+    actor: UntoldTask
     belief: Belief
     prior_episodes: int = eqx.field(static=True, default=1)
     noise: bool = eqx.field(static=True, default=True)
 
     def start(self, worlds: int) -> BeliefSoFar:
         """The prior."""
-        state = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (worlds, *x.shape)), self.belief.init(None))
+        state = repeated(self.belief.init(None), worlds)
         return BeliefSoFar(state, state[1], jnp.zeros(worlds, bool), jnp.full((), -1, jnp.int32))
 
     def begin(self, memory: BeliefSoFar, key: Key) -> BeliefSoFar:
         """Draws what to hold true."""
         episode = memory.episode + 1
         worlds = memory.over.shape[0]
-        prior = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (worlds, *x.shape)), self.belief.init(None))
+        prior = repeated(self.belief.init(None), worlds)
         known = jax.tree.map(lambda a, b: jnp.where(episode < self.prior_episodes, a, b), prior, memory.state)
         draw = lambda state, key: self.belief.bind(None, state).draw(key)
         z = jax.vmap(draw)(known, jax.random.split(key, worlds))
@@ -377,7 +369,7 @@ class BelievingPlayer(eqx.Module):
 
     def learn(self, memory: BeliefSoFar, observation: Array, action: Array, shown: Timestep) -> BeliefSoFar:
         """Adds the row to what was seen; z stays until the next episode."""
-        rows = jnp.concatenate([observation, action, shown.reward[:, None]], axis=1)
+        rows = _row(observation, action, shown.reward)
         measure = lambda row, real: self.belief.weigh(row[None], real[None])
         more = jax.vmap(measure)(rows, (~memory.over).astype(rows.dtype))
         state = jax.tree.map(lambda old, new: (old + new).astype(old.dtype), memory.state, more)

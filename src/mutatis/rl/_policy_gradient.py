@@ -114,11 +114,10 @@ class PolicyGradient(eqx.Module):
     ):
         if steps < 1:
             raise ValueError(f"steps is {steps}; a roll-out needs at least one step in each world, pass 1 or more.")
-        if weighting is not None:
-            weighting.refuse_for_policies("weighting")
         self.environment, self.method, self.steps = environment, method, steps
         self.discount, self.trace = jnp.asarray(discount), jnp.asarray(trace)
         self.weighting = Average() if weighting is None else weighting
+        self.weighting.refuse_for_policies("weighting")
         self.normalise_advantages = normalise_advantages
         self.normalise_observations, self.normalise_rewards = normalise_observations, normalise_rewards
 

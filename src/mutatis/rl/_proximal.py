@@ -114,13 +114,18 @@ def ppo_update(
     return learner, state, ProximalReport(losses, *_change(learner.model, batch, objective.clip))
 
 
+def approximate_divergence(log_ratio: Float[Array, "*rows"]) -> Float[Array, "*rows"]:
+    r"""$\rho - 1 - \log \rho$ at actions of the old policy: never negative, its mean the KL(old || new) in nats."""
+    return jnp.expm1(log_ratio) - log_ratio
+
+
 def _change(model: ActorCritic, batch: Batch, clip: Scalar) -> tuple[Array, Array]:
     """Approximate KL and clip fraction of each task."""
 
     def of_task(batch: Batch):
         log_ratio = model.policy(batch.observation, batch.task).log_prob(batch.action) - batch.log_prob
         beyond = jnp.abs(jnp.expm1(log_ratio)) > clip
-        return jnp.mean(jnp.expm1(log_ratio) - log_ratio), jnp.mean(beyond.astype(log_ratio.dtype))
+        return jnp.mean(approximate_divergence(log_ratio)), jnp.mean(beyond.astype(log_ratio.dtype))
 
     return jax.vmap(of_task)(batch)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mutatis._timestep import Timestep
+from mutatis._tree import repeated, where_rows
 from mutatis._types import Key, Tree
 from mutatis.nn import Linear, SmallUniform, Start, zeros
 from mutatis.rl._family import Box, Discrete, Family
@@ -101,9 +102,7 @@ class RecurrentPlayer(eqx.Module):
 
     def start(self, worlds: int) -> PlayedSoFar:
         """Nothing seen."""
-        state = self.policy.memory.start()
-        many = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (worlds, *x.shape)), state)
-        no = jnp.zeros(worlds, bool)
+        many, no = repeated(self.policy.memory.start(), worlds), jnp.zeros(worlds, bool)
         return PlayedSoFar(many, self.policy.actions.none(worlds), jnp.zeros(worlds), no, no)
 
     def begin(self, memory: PlayedSoFar, key: Key) -> PlayedSoFar:
@@ -123,12 +122,7 @@ class RecurrentPlayer(eqx.Module):
     def learn(self, memory: PlayedSoFar, observation: Array, action: Array, shown: Timestep) -> PlayedSoFar:
         """Notes what came of the action, to be read with the next observation."""
         del observation
-        on = lambda new, old: jnp.where(memory.over.reshape(-1, *(1,) * (new.ndim - 1)), old, new).astype(old.dtype)
+        before = memory.action, memory.reward
+        action, reward = where_rows(~memory.over, (action, shown.reward), before)
         over = memory.over | shown.terminated | shown.truncated
-        return PlayedSoFar(
-            memory.memory,
-            on(action, memory.action),
-            on(shown.reward, memory.reward),
-            jnp.zeros_like(memory.first),
-            over,
-        )
+        return PlayedSoFar(memory.memory, action, reward, jnp.zeros_like(memory.first), over)

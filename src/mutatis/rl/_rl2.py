@@ -16,9 +16,11 @@ from mutatis._task import Task
 from mutatis._tree import scan
 from mutatis._types import Key, Scalar
 from mutatis._weighting import AbstractWeighting
+from mutatis.rl._batch import minibatch_orders
+from mutatis.rl._counts import check_counts
 from mutatis.rl._family import Box, Discrete, Family
 from mutatis.rl._play import Trials, play
-from mutatis.rl._proximal import ProximalLoss
+from mutatis.rl._proximal import ProximalLoss, approximate_divergence
 from mutatis.rl._recurrent import RecurrentPlayer, RecurrentPolicy, Seen
 from mutatis.rules._none import NoAdaptation
 from mutatis.weightings._average import Average
@@ -116,15 +118,11 @@ class RL2(eqx.Module):
         reward_scale: float = 1.0,
         weighting: AbstractWeighting | None = None,
     ):
-        counts = {"episodes": episodes, "trials": trials, "epochs": epochs, "minibatches": minibatches}
-        for name, value in counts.items():
-            if value < 1:
-                raise ValueError(f"{name}: must be at least 1, not {value}.")
+        check_counts(episodes=episodes, trials=trials, epochs=epochs, minibatches=minibatches)
         if trials % minibatches:
             raise ValueError(f"minibatches is {minibatches}, which does not divide the {trials} trials.")
-        if weighting is not None:
-            weighting.refuse_for_policies("weighting")
         self.family, self.weighting = family, Average() if weighting is None else weighting
+        self.weighting.refuse_for_policies("weighting")
         self.objective = ProximalLoss(entropy=0.01) if objective is None else objective
         self.optim = optax.chain(optax.clip_by_global_norm(clip_norm), optax.adam(learning_rate, eps=1e-5))
         self.discount, self.trace, self.reward_scale = map(jnp.asarray, (discount, trace, reward_scale))
@@ -149,7 +147,7 @@ class RL2(eqx.Module):
         player = RecurrentPlayer(state.policy)
         trials = play(self.family, tasks, player, key=play_key, episodes=self.episodes)
         rows = self.assess(state.policy, trials)
-        orders = jax.vmap(lambda k: jax.random.permutation(k, self.trials))(jax.random.split(order_key, self.epochs))
+        orders = minibatch_orders(order_key, self.epochs, 1, self.trials, self.minibatches)[:, 0]
 
         def step(carry: tuple[Learner, OuterState], order: Array) -> tuple[tuple[Learner, OuterState], Array]:
             query = jax.tree.map(lambda x: x[order], rows)
@@ -157,14 +155,10 @@ class RL2(eqx.Module):
             learner, outer, losses = outer_step(*carry, task, objective=TrialLoss(self.objective))
             return (learner, outer), losses.mean()
 
-        (learner, outer), losses = scan(step, (state.learner, state.outer), orders.reshape(-1, self._size))
+        (learner, outer), losses = scan(step, (state.learner, state.outer), orders)
         kl = _divergence(learner.model, rows)
         progress = RL2Progress(trials.returns().mean(axis=0), losses.mean(), kl)
         return RL2State(learner, outer, key, state.updates + 1), progress
-
-    @property
-    def _size(self) -> int:
-        return self.trials // self.minibatches
 
     def assess(self, policy: RecurrentPolicy, trials: Trials) -> TrialRows:
         """What every row was worth to the policy that played it; advantages have mean 0 and deviation 1 over all."""
@@ -233,7 +227,7 @@ class TrialLoss(eqx.Module):
 
 
 def _divergence(policy: RecurrentPolicy, rows: TrialRows) -> Scalar:
-    """The mean of ratio - 1 - log ratio, which is never negative and unbiased."""
+    """The mean over real rows."""
     chances, _ = jax.vmap(policy.trial)(rows.seen)
-    log_ratio = chances.log_prob(rows.action) - rows.log_prob
-    return jnp.sum((jnp.expm1(log_ratio) - log_ratio) * rows.seen.real) / jnp.sum(rows.seen.real)
+    each = approximate_divergence(chances.log_prob(rows.action) - rows.log_prob)
+    return jnp.sum(each * rows.seen.real) / jnp.sum(rows.seen.real)

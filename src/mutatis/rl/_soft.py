@@ -18,6 +18,7 @@ from mutatis._tree import scan
 from mutatis._types import Key, Scalar
 from mutatis._weighting import AbstractWeighting
 from mutatis.nn import SmallUniform, Start, he_uniform, zeros
+from mutatis.rl._counts import check_counts
 from mutatis.rl._environment import Environment
 from mutatis.rl._replay import Replay, Transitions
 from mutatis.rl._tanh_gaussian import TanhGaussian
@@ -112,16 +113,13 @@ class SoftActorCritic(eqx.Module):
         critic_weighting: AbstractWeighting | None = None,
         normalise_rewards: bool = False,
     ):
-        for name, value in (("batch", batch), ("updates", updates)):
-            if value < 1:
-                raise ValueError(f"{name}: must be at least 1, not {value}.")
+        check_counts(batch=batch, updates=updates)
         self.environment = environment
         adam = optax.adam(learning_rate, eps=1e-5)
         self.optim = adam if clip is None else optax.chain(optax.clip_by_global_norm(clip), adam)
         self.temperature_optim = adam
-        if actor_weighting is not None:
-            actor_weighting.refuse_for_policies("actor_weighting")
         self.actor_weighting = Average() if actor_weighting is None else actor_weighting
+        self.actor_weighting.refuse_for_policies("actor_weighting")
         self.critic_weighting = Average() if critic_weighting is None else critic_weighting
         self.discount, self.polyak = jnp.asarray(discount), jnp.asarray(polyak)
         self.target_entropy = jnp.asarray(-float(environment.action_size))
@@ -267,11 +265,10 @@ class SoftActorCritic(eqx.Module):
         _, log_prob = jax.vmap(TanhGaussian.sample)(policies, keys)
         gradient = -(log_prob.mean(axis=1) + self.target_entropy)
         updates, temperature_optim = self.temperature_optim.update(gradient, state.temperature_optim)
-        follow = lambda old, new: old + self.polyak.astype(old.dtype) * (new - old) if eqx.is_array(old) else old
         return state._replace(
             actor=actor,
             critics=critics,
-            targets=jax.tree.map(follow, state.targets, critics.model),
+            targets=followed(state.targets, critics.model, self.polyak),
             log_temperature=optax.apply_updates(state.log_temperature, updates),
             actor_outer=actor_outer,
             critic_outer=critic_outer,
@@ -302,6 +299,12 @@ class SoftActorCritic(eqx.Module):
             reward = reward * state.replay.reward_scale[:, None]
         soft_value = values - temperature[:, None] * log_prob
         return reward + self.discount.astype(reward.dtype) * (1 - batch.terminated) * soft_value
+
+
+def followed(targets: Twin, critics: Twin, share: Scalar) -> Twin:
+    """The targets, so far on their way to the critics."""
+    step = lambda old, new: old + share.astype(old.dtype) * (new - old) if eqx.is_array(old) else old
+    return jax.tree.map(step, targets, critics)
 
 
 def _apart(state: SoftState) -> SoftState:

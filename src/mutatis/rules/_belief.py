@@ -12,6 +12,7 @@ from mutatis._citation import cites
 from mutatis._references import RAKELLY_2019
 from mutatis._rule import AbstractStatistic
 from mutatis._types import Key, Scalar, Tree
+from mutatis.nn._layers import beside
 
 
 class Believing(eqx.Module):
@@ -36,11 +37,6 @@ class Believing(eqx.Module):
     def divergence(self) -> Scalar:
         """KL(belief || N(0, I)), in nats."""
         return 0.5 * jnp.sum(self.variance + jnp.square(self.mean) - 1 - jnp.log(self.variance))
-
-
-def beside(x: Float[Array, "rows features"], z: Float[Array, "latent"]) -> Float[Array, "rows joined"]:
-    """Every row with z appended."""
-    return jnp.concatenate([x, jnp.broadcast_to(z[None].astype(x.dtype), (x.shape[0], z.shape[0]))], axis=1)
 
 
 @cites(RAKELLY_2019)

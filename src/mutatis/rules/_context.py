@@ -11,6 +11,7 @@ from mutatis._references import ZHANG_2021
 from mutatis._rule import AbstractStatistic
 from mutatis._tree import Fixed
 from mutatis._types import Key, Tree
+from mutatis.nn._layers import beside
 from mutatis.rules._features import inputs_of
 from mutatis.rules._logarithm import stored_log
 from mutatis.rules._shrinkage import context_share
@@ -28,8 +29,7 @@ class Conditioned(eqx.Module):
 
     def __call__(self, x: Float[Array, "rows *space channels"]) -> Array:
         """The model's answer to the joined inputs."""
-        context = jnp.broadcast_to(self.context[None], (x.shape[0], *self.context.shape))
-        return self.model(jnp.concatenate([x, context.astype(x.dtype)], axis=-1))
+        return self.model(beside(x, self.context))
 
 
 @cites(ZHANG_2021)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mutatis._timestep import Timestep
+from mutatis._tree import where_rows
 from mutatis.worlds._episode import Episode, first_episodes, judge
 from mutatis.worlds._observation import SIZE, stack
 from mutatis.worlds._simulator import Advance, Simulator, State
@@ -106,7 +107,7 @@ class FunctionalWorlds:
         truncated = ((steps >= self._horizon) | judged.unstable) & ~terminated
         done = terminated | truncated
         on = state._replace(physics=moved.state, episode=episode, steps=steps, ended=state.ended + done)
-        state = _where(done, _restart(table, on, self._redraw_goals), on)
+        state = where_rows(done, _restart(table, on, self._redraw_goals), on)
         info = {name: getattr(outcome, name) for name in INFO} | {"unstable": judged.unstable, "goal": on.goal}
         seen = jnp.where(done[:, None], self._first(state.episode), judged.observation)
         return state, Timestep(seen, judged.observation, outcome.reward, terminated, truncated, info)
@@ -159,9 +160,3 @@ def _restart(table: _Table, state: TaskState, redraw: bool) -> TaskState:
 def _at_goal(table: _Table, state: TaskState, goal: jax.Array) -> TaskState:
     physics, episode = jax.tree.map(lambda rows: rows[goal], (table.physics, table.episodes))
     return state._replace(physics=physics, episode=episode, goal=goal, steps=jnp.zeros_like(state.steps))
-
-
-def _where(mask: jax.Array, new: TaskState, old: TaskState) -> TaskState:
-    """The new state in some worlds, the old in the others."""
-    choose = lambda a, b: jnp.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b)
-    return jax.tree.map(choose, new, old)

@@ -49,10 +49,6 @@ class BernoulliBandits(AbstractFamily):
         """Pulls an arm."""
         return Move(place, jnp.ones(1, task.dtype), jax.random.bernoulli(key, task[action]).astype(task.dtype))
 
-    def describe(self, tasks: Float[Array, "tasks arms"]) -> Float[Array, "tasks arms"]:
-        """The probabilities themselves."""
-        return tasks
-
     def best_return(self, tasks: Float[Array, "tasks arms"]) -> Float[Array, "tasks"]:
         """The expected return of one who knows the task; n k / (k + 1) on average over tasks."""
         return self.horizon * tasks.max(axis=1)

@@ -116,10 +116,6 @@ class BusGrids(AbstractFamily):
         reward = jnp.where(reached, 1.0, -0.1) - jnp.where(stopped, 0.1 * (self.horizon - place.steps), 0.0)
         return Move(place, self._seen(task, place), reward, reached | stopped)
 
-    def describe(self, tasks: Int[Array, "tasks"]) -> Float[Array, "tasks numbers"]:
-        """One out of `num_tasks`."""
-        return jax.nn.one_hot(tasks, self.num_tasks)
-
     def table(self) -> Int[np.ndarray, "tasks actions cells"]:
         """The cell that every action leads to from every cell, in every task."""
         x, y = np.divmod(np.arange(CELLS), SIDE)

@@ -83,10 +83,6 @@ class PointGoals(AbstractFamily):
         place = moved(place, action).astype(place.dtype)
         return Move(place, _seen(place, task, self.show_goal), -jnp.linalg.norm(place - task))
 
-    def describe(self, tasks: Float[Array, "tasks 2"]) -> Float[Array, "tasks 2"]:
-        """The goals themselves."""
-        return tasks
-
     def best_return(self, tasks: Float[Array, "worlds 2"], start: Float[Array, "worlds 2"]) -> Float[Array, "worlds"]:
         """The return of the best policy from some starts, exactly."""
         return -best_distances(start, tasks, self.horizon).sum(axis=1)
@@ -142,10 +138,6 @@ class SparsePointGoals(AbstractFamily):
         place = moved(place, action).astype(place.dtype)
         distance = jnp.linalg.norm(place - task)
         return Move(place, place, self._paid(distance), info={"dense_reward": -distance})
-
-    def describe(self, tasks: Float[Array, "tasks 2"]) -> Float[Array, "tasks 2"]:
-        """The goals themselves."""
-        return tasks
 
     def best_return(self, tasks: Float[Array, "tasks 2"]) -> Float[Array, "tasks"]:
         """The return of the best policy, exactly: nearer pays more, so the shortest way is best for this reward too."""

@@ -78,10 +78,6 @@ class TabularProcesses(AbstractFamily):
         reward = mean + self.noise * jax.random.normal(reward_key, (), mean.dtype)
         return Move(after, jax.nn.one_hot(after, self.states, dtype=mean.dtype), reward)
 
-    def describe(self, tasks: Process) -> Float[Array, "tasks numbers"]:
-        """All transitions and mean rewards."""
-        return jnp.concatenate([x.reshape(x.shape[0], -1) for x in tasks], axis=1)
-
     def best_return(self, tasks: Process) -> Float[Array, "tasks"]:
         """The expected return of an episode for one who knows the task."""
         return jax.vmap(functools.partial(plan, horizon=self.horizon))(tasks)[0][:, 0]
