@@ -1,6 +1,6 @@
 """RL2: a recurrent policy, trained by reinforcement learning over whole trials, becomes itself a learning algorithm."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -24,6 +24,14 @@ from mutatis.rl._proximal import ProximalLoss, approximate_divergence
 from mutatis.rl._recurrent import RecurrentPlayer, RecurrentPolicy, Seen
 from mutatis.rules._none import NoAdaptation
 from mutatis.weightings._average import Average
+
+
+class TrialPolicy(Protocol):
+    """What acts in whole trials, such as `RecurrentPolicy`."""
+
+    def trial(self, seen: Seen) -> tuple[Any, Float[Array, "rows"]]:
+        """Distributions of actions and values in all rows of one trial, from its beginning."""
+        ...
 
 
 class TrialRows(NamedTuple):
@@ -128,7 +136,7 @@ class RL2(eqx.Module):
         self.discount, self.trace, self.reward_scale = map(jnp.asarray, (discount, trace, reward_scale))
         self.episodes, self.trials, self.epochs, self.minibatches = episodes, trials, epochs, minibatches
 
-    def init(self, policy: RecurrentPolicy, *, key: Key) -> RL2State:
+    def init(self, policy: TrialPolicy, *, key: Key) -> RL2State:
         """The state before the first trial; the key is consumed."""
         key, outer_key = jax.random.split(key)
         learner = Learner(policy, NoAdaptation())
@@ -146,8 +154,15 @@ class RL2(eqx.Module):
         tasks = self.family.sample(task_key, self.trials)
         player = RecurrentPlayer(state.policy)
         trials = play(self.family, tasks, player, key=play_key, episodes=self.episodes)
-        rows = self.assess(state.policy, trials)
-        orders = minibatch_orders(order_key, self.epochs, 1, self.trials, self.minibatches)[:, 0]
+        learner, outer, progress = self.improve(state.learner, state.outer, trials, key=order_key)
+        return RL2State(learner, outer, key, state.updates + 1), progress
+
+    def improve(
+        self, learner: Learner, outer: OuterState, trials: Trials, *, key: Key
+    ) -> tuple[Learner, OuterState, RL2Progress]:
+        """All passes over trials that the learner's model played: a `TrialPolicy`. The key is consumed."""
+        rows = self.assess(learner.model, trials)
+        orders = minibatch_orders(key, self.epochs, 1, self.trials, self.minibatches)[:, 0]
 
         def step(carry: tuple[Learner, OuterState], order: Array) -> tuple[tuple[Learner, OuterState], Array]:
             query = jax.tree.map(lambda x: x[order], rows)
@@ -155,12 +170,11 @@ class RL2(eqx.Module):
             learner, outer, losses = outer_step(*carry, task, objective=TrialLoss(self.objective))
             return (learner, outer), losses.mean()
 
-        (learner, outer), losses = scan(step, (state.learner, state.outer), orders)
+        (learner, outer), losses = scan(step, (learner, outer), orders)
         kl = _divergence(learner.model, rows)
-        progress = RL2Progress(trials.returns().mean(axis=0), losses.mean(), kl)
-        return RL2State(learner, outer, key, state.updates + 1), progress
+        return learner, outer, RL2Progress(trials.returns().mean(axis=0), losses.mean(), kl)
 
-    def assess(self, policy: RecurrentPolicy, trials: Trials) -> TrialRows:
+    def assess(self, policy: TrialPolicy, trials: Trials) -> TrialRows:
         """What every row was worth to the policy that played it; advantages have mean 0 and deviation 1 over all."""
         seen, action = jax.vmap(lambda trial: trial_rows(trial, self.family.actions))(trials)
         chances, value = jax.vmap(policy.trial)(seen)
@@ -221,12 +235,12 @@ class TrialLoss(eqx.Module):
 
     objective: ProximalLoss
 
-    def __call__(self, policy: RecurrentPolicy, rows: TrialRows) -> Scalar:
+    def __call__(self, policy: TrialPolicy, rows: TrialRows) -> Scalar:
         """Rows after the end of an episode do not count."""
         return self.objective.of(*policy.trial(rows.seen), rows, rows.seen.real)
 
 
-def _divergence(policy: RecurrentPolicy, rows: TrialRows) -> Scalar:
+def _divergence(policy: TrialPolicy, rows: TrialRows) -> Scalar:
     """The mean over real rows."""
     chances, _ = jax.vmap(policy.trial)(rows.seen)
     each = approximate_divergence(chances.log_prob(rows.action) - rows.log_prob)
