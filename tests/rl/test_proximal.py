@@ -15,7 +15,7 @@ from core_problems import draw
 from mutatis import nn
 from mutatis._tree import trainable
 from mutatis.rl._baseline import ActorCritic, LinearBaseline, ValueBaseline
-from mutatis.rl._batch import Batch
+from mutatis.rl._batch import Batch, minibatch_orders
 from mutatis.rl._gaussian import GaussianPolicy
 from mutatis.rl._proximal import ProximalLoss, ppo_update
 
