@@ -4,6 +4,9 @@ import pytest
 
 pytest.importorskip("metaworld", reason="the original benchmarks are not installed: pip install 'mutatis[worlds]'")
 
+import pickle
+
+import metaworld
 import numpy as np
 from _farama import CLASSES
 from metaworld import _ML_OVERRIDE, _MT_OVERRIDE, env_dict
@@ -58,6 +61,16 @@ def test_several_tasks_keep_their_order_and_show_the_goal():
     assert selection.goal_observed
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_one_tasks_goals_as_a_benchmark_are_the_original_s(split):
+    original = getattr(metaworld.ML1("push-v3", seed=4), f"{split}_tasks")
+    settings = [pickle.loads(task.data) for task in original]
+    selection = select("ML1-push", split, 4)
+    assert [task.name for task in selection.tasks] == ["push"]
+    np.testing.assert_array_equal(selection.vectors[0], [each["rand_vec"] for each in settings])
+    assert selection.goal_observed is not settings[0]["partially_observable"]
+
+
 @pytest.mark.parametrize(
     ("benchmark", "split", "message"),
     [
@@ -65,6 +78,7 @@ def test_several_tasks_keep_their_order_and_show_the_goal():
         ("mt10", "train", r"benchmark: there is no 'mt10'"),
         ("peg-insert", "train", r"did you mean peg-insert-side"),
         (["reach", "fly"], "train", r"benchmark: there is no 'fly'; .*mutatis\.worlds\.TASKS"),
+        ("ML1-fly", "train", r"benchmark: there is no 'fly'"),
         ("", "train", r"benchmarks are MT10, MT25, MT50, ML10, ML25, ML45"),
         ([], "train", r"benchmark: an empty list of tasks; name at least one"),
         ("MT10", "test", r"split: MT10 has no test tasks; .*split='train'"),

@@ -10,7 +10,7 @@ from world_tools import actions
 
 from mutatis.worlds import BENCHMARKS, TASKS, Worlds, _registration, make
 
-NAMES = (*BENCHMARKS, *TASKS)
+NAMES = (*BENCHMARKS, *TASKS, *(f"ML1-{task}" for task in TASKS))
 
 
 def test_every_benchmark_and_task_is_registered():
@@ -24,7 +24,7 @@ def test_registering_again_changes_nothing():
     assert all(gymnasium.registry[name] is spec for name, spec in before.items())
 
 
-@pytest.mark.parametrize("name", ["MT10", "ML10", "reach", "stick-push"])
+@pytest.mark.parametrize("name", ["MT10", "ML10", "ML1-reach", "stick-push"])
 def test_worlds_are_made_by_name(name):
     made, ours = gymnasium.make_vec(f"mutatis/{name}"), make(name)
     assert isinstance(made, Worlds)

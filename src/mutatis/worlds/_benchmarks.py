@@ -59,6 +59,9 @@ BENCHMARKS = {
     "ML45": Benchmark(_ML45_TRAIN, _ML45_TEST, goal_observed=False),
 }
 
+ML1 = "ML1-"
+"""Before a task's name: the benchmark that meta-learns the goals of this one task."""
+
 
 class Selection(NamedTuple):
     """The tasks and goals that a name stands for."""
@@ -73,8 +76,8 @@ def select(name: str | Sequence[str], split: Split, seed: int) -> Selection:
     """The tasks of a benchmark, of one task by its name, or of a list of names, with their official goals.
 
     Test goals of a benchmark are drawn afresh from the same seed, for other tasks; those of single tasks from the next
-    seed, as in the official ML1. A test task that is a training task too (basketball in ML25) is left out: the others
-    keep their goals.
+    seed, as in the official ML1 (`"ML1-reach"`: the task with its goals hidden). A test task that is a training task
+    too (basketball in ML25) is left out: the others keep their goals.
 
     **Raises:** `ValueError` for a name that is not known, or a split that the benchmark does not have.
     """
@@ -82,11 +85,12 @@ def select(name: str | Sequence[str], split: Split, seed: int) -> Selection:
         raise ValueError(f"split: must be 'train' or 'test', not {split!r}")
     benchmark = BENCHMARKS.get(name) if isinstance(name, str) else None
     if benchmark is None:
-        names = (name,) if isinstance(name, str) else tuple(name)
+        names = (name.removeprefix(ML1),) if isinstance(name, str) else tuple(name)
         if not names:
             raise ValueError("benchmark: an empty list of tasks; name at least one")
         tasks = tuple(_task(each) for each in names)
-        return Selection(tasks, goal_vectors(tasks, seed + (split == "test")), goal_observed=True)
+        hidden = isinstance(name, str) and name.startswith(ML1)
+        return Selection(tasks, goal_vectors(tasks, seed + (split == "test")), goal_observed=not hidden)
     names = benchmark.train if split == "train" else benchmark.test
     if not names:
         raise ValueError(

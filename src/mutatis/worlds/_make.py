@@ -44,7 +44,8 @@ def make(
 
     **Arguments:**
 
-    - `benchmark`: "MT10", "MT25", "MT50", "ML10", "ML25", "ML45", the name of a task ("reach") or several names.
+    - `benchmark`: "MT10", "MT25", "MT50", "ML10", "ML25", "ML45", the name of a task ("reach"), the same with its goals
+      hidden ("ML1-reach"), or several names of tasks.
     - `split`: "train" or "test". Multi-task benchmarks have no test tasks; a single task's test goals are new ones.
     - `worlds_per_task`: worlds of each task.
     - `seed`: of the goals, which are then the official ones of that seed, and of the order in which worlds meet them.

@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium
 
-from mutatis.worlds._benchmarks import BENCHMARKS, select
+from mutatis.worlds._benchmarks import BENCHMARKS, ML1, select
 from mutatis.worlds._make import make
 from mutatis.worlds._vector import Worlds
 from mutatis.worlds.tasks import TASKS
@@ -15,7 +15,7 @@ from mutatis.worlds.tasks import TASKS
 
 def register() -> None:
     """Registers every benchmark and task as `mutatis/NAME`; the split and everything else are arguments."""
-    for name in (*BENCHMARKS, *TASKS):
+    for name in (*BENCHMARKS, *TASKS, *(ML1 + task for task in TASKS)):
         identity = f"mutatis/{name}"
         if identity not in gymnasium.registry:
             gymnasium.register(identity, vector_entry_point=partial(_make_vec, name))
