@@ -127,7 +127,10 @@ def test_meta_learning_numbers_are_the_originals():
     assert truth < mean
 
 
-@pytest.mark.parametrize(("benchmark", "split", "shape"), [("ML10", "test", (10, 5, 3)), ("ML45", "test", (5, 5, 3))])
+@pytest.mark.parametrize(
+    ("benchmark", "split", "shape"),
+    [("ML10", "test", (10, 5, 3)), ("ML45", "test", (5, 5, 3)), ("ML1-push", "test", (2, 1, 3))],
+)
 def test_official_sizes(benchmark, split, shape):
     result = evaluate_officially(lambda o: np.zeros((len(o), 4)), benchmark, split, horizon=2)
     assert result.success.shape == shape and not result.success.any()
@@ -231,6 +234,53 @@ def test_last_step_has_its_own_numbers():
     result = made_up([[[1], [1]], [[1], [0]]], at_end=[[[0], [1]], [[0], [0]]])
     assert result.mean().value == 0.75 and result.mean(at_end=True).value == 0.25
     assert result.row()["success_at_end"]["by_task"] == {"task 0": 0.5, "task 1": 0.0}
+
+
+def test_each_episode_has_its_own_numbers():
+    success = np.random.default_rng(0).random((3, 8, 2)) < [[[0.2, 0.9]]]
+    result = made_up(success)
+    first, second = result.by_episode()
+    for one, k in ((first, 0), (second, 1)):
+        np.testing.assert_array_equal(one.success[..., 0], success[..., k])
+        assert one.mean() == made_up(success[..., k : k + 1]).mean()
+    assert result.row()["success_by_episode"] == [list(first.mean()), list(second.mean())]
+    assert result.mean_return() == (1, 1, 1) and len(result.row()["return_by_episode"]) == 2
+
+
+def test_what_the_official_evaluation_tells_a_policy_that_learns():
+    """Two goals, one solved by its expert: its episodes end in termination, those of the other in truncation."""
+    told, experts = [], {}
+
+    def policy(observations):
+        moves = experts["act"](observations)
+        moves[1] = 0
+        return moves
+
+    official = evaluate_officially(
+        policy,
+        "ML1-reach",
+        goals=2,
+        worlds_per_task=2,
+        episodes=4,
+        horizon=70,
+        observe_goal=True,
+        adapt=lambda worlds: experts.update(act=Experts(worlds)),
+        learn=lambda *row: told.append(row),
+    )
+    _, moves, shown = (np.stack(each) if k < 2 else each for k, each in enumerate(zip(*told, strict=True)))
+    rewards, ended, truncated = (
+        np.stack([getattr(each, name) for each in shown]) for name in ("reward", "terminated", "truncated")
+    )
+    assert moves.shape == (len(told), 2, 4) and not moves[:, 1].any()
+    assert not truncated[:, 0].any() and not ended[:, 1].any() and np.flatnonzero(truncated[:, 1])[0] == 69
+    ends = np.flatnonzero(ended[:, 0])
+    parts = np.split(rewards[:, 0], ends + 1)
+    mine = official.returns[0, 0][official.goal[0, 0] == 0]
+    np.testing.assert_allclose(mine, [part.sum() for part in parts[: len(mine)]])
+    last = np.flatnonzero(truncated[:, 1])[0]
+    seen = told[last][0]
+    np.testing.assert_array_equal(shown[last].last_observation[1, 18:36], seen[1, :18])
+    assert np.abs(shown[last].observation[1] - shown[last].last_observation[1]).max() > 1e-3  # the next one has begun
 
 
 def idle(observations):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from mutatis._interquartile import interquartile_mean
+from mutatis._timestep import Timestep
 from mutatis.worlds import _models
 from mutatis.worlds._benchmarks import Split
 from mutatis.worlds._goals import OFFICIAL_COUNT
@@ -21,6 +22,9 @@ Policy = Callable[[np.ndarray], np.ndarray]
 """Observations (M, 39 or more) to actions (M, 4), from -1 to 1; row m is world m."""
 Begin = Callable[[np.ndarray], None]
 """Called before the first action of new episodes with the worlds where they begin, boolean (M,)."""
+Learn = Callable[[np.ndarray, np.ndarray, Timestep], None]
+"""Called with what was seen and done, and with what that showed, in NumPy's arrays; what ends an episode counts as
+termination if it is success."""
 
 _RESAMPLES = 2000
 
@@ -134,6 +138,16 @@ class Evaluation:
         """The mean of the middle half of the tasks' success rates (Agarwal et al. 2021)."""
         return _estimate(interquartile_mean, self._by_goal(at_end), resamples, seed)
 
+    def mean_return(self, *, resamples: int = _RESAMPLES, seed: int = 0) -> Estimate:
+        """The mean return of an episode over goals, then tasks."""
+        return _estimate(lambda means: means.mean(axis=-1), self.returns.mean(axis=2), resamples, seed)
+
+    def by_episode(self) -> list[Evaluation]:
+        """E evaluations of one episode each: of a trial, what had been learned by then."""
+        fields = ("success", "success_at_end", "steps", "returns")
+        one = lambda k: {name: getattr(self, name)[:, :, k : k + 1] for name in fields}
+        return [replace(self, **one(k)) for k in range(self.success.shape[2])]
+
     def row(self) -> dict[str, Any]:
         """The numbers with all that they depend on, ready for JSON."""
         _, goals, episodes = self.success.shape
@@ -141,7 +155,7 @@ class Evaluation:
             f"each of {goals} goals of a task in a world of its own, {episodes} whole "
             f"episode{'s' * (episodes > 1)} of {self.settings['horizon']} actions each; success ends no episode; means "
             "over goals, then tasks; iqm: mean of the middle half of the tasks; 95 % intervals: bootstrap of the "
-            f"goals within each task, {_RESAMPLES} resamples, seed 0"
+            f"goals within each task, {_RESAMPLES} resamples, seed 0; by episode: [mean, low, high]"
         )
         counts = {"tasks": list(self.tasks), "goals": goals, "episodes": episodes}
         return {
@@ -150,6 +164,8 @@ class Evaluation:
             **counts,
             "success": self._summary(at_end=False),
             "success_at_end": self._summary(at_end=True),
+            "success_by_episode": [list(each.mean()) for each in self.by_episode()],
+            "return_by_episode": [list(each.mean_return()) for each in self.by_episode()],
             "return_by_task": dict(zip(self.tasks, self.returns.mean(axis=(1, 2)).tolist(), strict=True)),
         }
 
@@ -201,6 +217,16 @@ def refuse(options: dict[str, Any], function: str) -> None:
 def successes(info: dict[str, Any]) -> np.ndarray:
     """Success at a step, boolean (M,), also where the step ended an episode and the next one has begun."""
     return info.get("final_info", info)["success"]
+
+
+def last_observations(observation: np.ndarray, info: dict[str, Any]) -> np.ndarray:
+    """What a step led to, (M, 39 or more), also where it ended an episode and the next one has begun."""
+    if "final_obs" not in info:
+        return observation
+    last = observation.copy()
+    ended = info["_final_obs"]
+    last[ended] = np.stack(info["final_obs"][ended])
+    return last
 
 
 class _Record(NamedTuple):

@@ -12,13 +12,15 @@ import numpy as np
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 
-from mutatis.worlds._benchmarks import BENCHMARKS, Split
-from mutatis.worlds._evaluate import Begin, Policy, describe, refuse, successes
+from mutatis._timestep import Timestep
+from mutatis.worlds._benchmarks import ML1, Split, select
+from mutatis.worlds._evaluate import Begin, Learn, Policy, describe, last_observations, refuse, successes
 from mutatis.worlds._goals import OFFICIAL_COUNT
 from mutatis.worlds._make import make
 from mutatis.worlds._vector import Worlds
+from mutatis.worlds.tasks import TASKS
 
-_META_BATCH = {"ML10": 20, "ML25": 25, "ML45": 45}
+_META_BATCH = {"ML10": 20, "ML25": 25, "ML45": 45} | {f"{ML1}{task}": 20 for task in TASKS}
 """Worlds in the official meta-learning runs (McLean et al. 2025), shared out among the tasks of a split."""
 _META_GOALS = 40
 """Test goals of a task in those runs, or the next number that its worlds can share evenly."""
@@ -35,6 +37,7 @@ def evaluate_officially(
     goals: int | None = None,
     begin: Begin | None = None,
     adapt: Callable[[Worlds], None] | None = None,
+    learn: Learn | None = None,
     **options: Any,
 ) -> OfficialEvaluation:
     """The official evaluation (metaworld 3.1, `evaluation`; McLean et al. 2025), goal by goal as there.
@@ -48,16 +51,17 @@ def evaluate_officially(
     **Arguments:**
 
     - `policy`: observations (M, 39 or more) to actions (M, 4).
-    - `benchmark`: as in `make`. Single tasks and lists are evaluated as multi-task benchmarks, or, if
-      `worlds_per_task` is given, as meta-learning ones.
+    - `benchmark`: as in `make`. Lists and single tasks that show their goal are evaluated as multi-task benchmarks, or,
+      if `worlds_per_task` is given, as meta-learning ones.
     - `split`: "train" or "test".
     - `seed`: of the goals and of the order in which every world meets them, which is the same for all tasks.
     - `episodes`: that count for each task (and round); officially 50, and 3 in meta-learning.
-    - `worlds_per_task`: in meta-learning; officially 4 in ML10's test, 9 in ML45's.
+    - `worlds_per_task`: in meta-learning; officially 4 in ML10's test, 9 in ML45's, 20 in ML1.
     - `goals`: use only so many of each task's 50 goals, the first; officially all, in meta-learning 40 to 45.
     - `begin`: for policies that remember, as in `evaluate`.
     - `adapt`: called with the worlds at the start of each round, to let the policy adapt in them: in meta-learning
       their goals are those of the round, which stay; elsewhere it is called once, and goals are drawn after.
+    - `learn`: for policies that remember: told after every action that is evaluated what came of it.
     - `options`: of `make`.
 
     **Raises:** `ValueError` for goals that the worlds cannot share evenly, and as `make` does. `TypeError` for an
@@ -66,10 +70,10 @@ def evaluate_officially(
     **Deviations**: ML25's test leaves out basketball, which is a training task too.
     """
     refuse(options, "evaluate_officially")
-    batch = _META_BATCH.get(benchmark) if isinstance(benchmark, str) else None
+    batch = _META_BATCH.get(benchmark.removesuffix("-v3")) if isinstance(benchmark, str) else None
     meta = batch is not None or worlds_per_task is not None
     if worlds_per_task is None:
-        worlds_per_task = 1 if batch is None else batch // _tasks(str(benchmark), split)
+        worlds_per_task = 1 if batch is None else batch // len(select(benchmark, split, seed).tasks)
     if worlds_per_task < 1:
         raise ValueError(f"worlds_per_task: must be at least 1, not {worlds_per_task}")
     if goals is None:
@@ -90,7 +94,7 @@ def evaluate_officially(
                 worlds.reset(options={"goals": np.array(fixed)})
                 adapt(worlds)
             queues = [_draws(goals, seed) if share is None else repeat(goal) for goal in fixed]
-            counted.append(_count(policy, worlds, queues, episodes, begin))
+            counted.append(_count(policy, worlds, queues, episodes, begin, learn))
     goal, success, returns = (np.array([[[e[k] for e in task] for task in turn] for turn in counted]) for k in range(3))
     settings = describe(worlds) | {"goals": goals, "worlds_per_task": worlds_per_task, "drawn": not meta}
     return OfficialEvaluation(tuple(worlds.tasks), success, returns, goal, settings)
@@ -163,7 +167,12 @@ class OfficialEvaluation:
 
 
 def _count(
-    policy: Policy, worlds: Worlds, goals: list[Iterator[int]], episodes: int, begin: Begin | None
+    policy: Policy,
+    worlds: Worlds,
+    goals: list[Iterator[int]],
+    episodes: int,
+    begin: Begin | None,
+    learn: Learn | None,
 ) -> list[list[tuple[int, bool, float]]]:
     """Goal, success and return of the episodes of each task that end first."""
     counted: list[list[tuple[int, bool, float]]] = [[] for _ in worlds.tasks]
@@ -176,18 +185,18 @@ def _count(
             observation, _ = worlds.reset(options={"goals": goal, "reset_mask": ended})
             if begin is not None:
                 begin(ended.copy())
-        observation, reward, _, truncated, info = worlds.step(policy(observation))
+        seen, action = observation, policy(observation)
+        observation, reward, _, truncated, info = worlds.step(action)
         success = successes(info)
+        if learn is not None:
+            last = last_observations(observation, info)
+            shown: Any = (observation, last, reward, success, truncated & ~success, {})
+            learn(seen, action, Timestep(*shown))
         returns += reward
         ended = success | truncated
         for world in np.flatnonzero(ended):
             counted[worlds.task_index[world]].append((int(goal[world]), bool(success[world]), float(returns[world])))
     return [each[:episodes] for each in counted]
-
-
-def _tasks(benchmark: str, split: Split) -> int:
-    """Tasks that share the official batch of worlds."""
-    return len(BENCHMARKS[benchmark].train if split == "train" else BENCHMARKS[benchmark].test)
 
 
 def _draws(count: int, seed: int) -> Iterator[int]:

@@ -41,6 +41,7 @@ class Worlds(VectorEnv):
     - `targets`: where each world's task wants the object, (M, 3), in metres; what the last three numbers of an
       observation show, or would show if the goal were not hidden.
     - `vectors`: the goals of each task as random vectors, T arrays.
+    - `terminate_on_success`: whether success ends an episode.
     - `origin`: how the worlds were made: benchmark, split, seed, backend, version of the rewards.
     - `camera`, `width`, `height`: of the pictures.
     """
@@ -83,7 +84,7 @@ class Worlds(VectorEnv):
         self._engine = engine
         self._renderer = Renderer()
         self._autoreset = autoreset_mode
-        self._terminate_on_success = terminate_on_success
+        self.terminate_on_success = terminate_on_success
         self._redraw_goals = redraw_goals
         self._observe_goal = observe_goal
         self._one_hot = np.eye(len(self.tasks))[self.task_index] if one_hot else None
@@ -137,7 +138,7 @@ class Worlds(VectorEnv):
         reward = np.concatenate([step.outcome.reward for step in steps], dtype=float)
         info = _info(steps)
         self._steps += 1
-        terminated = info["success"] & self._terminate_on_success
+        terminated = info["success"] & self.terminate_on_success
         truncated = ((self._steps >= self.horizon) | info["unstable"]) & ~terminated
         if self._autoreset is AutoresetMode.NEXT_STEP and stale.any():
             # These worlds ended at the last step; this one starts their next episode, whatever the action.
@@ -179,7 +180,7 @@ class Worlds(VectorEnv):
             observe_goal=self._observe_goal,
             one_hot=self._one_hot is not None,
             horizon=self.horizon,
-            terminate_on_success=self._terminate_on_success,
+            terminate_on_success=self.terminate_on_success,
             redraw_goals=self._redraw_goals,
         )
 
