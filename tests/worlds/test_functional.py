@@ -98,6 +98,28 @@ def test_a_state_is_a_value_that_can_be_returned_to():
     np.testing.assert_array_equal(step(start, one)[1].observation, first)
 
 
+def test_worlds_that_are_started_at_goals_and_act_without_a_new_beginning():
+    functional = make("push", worlds_per_task=2, horizon=2, threads=2).functional()
+    reference = make("push", worlds_per_task=5, horizon=2, autoreset_mode="NextStep", threads=2)
+    act = jax.jit(functional.act)
+    for goals in ([7], [3, 1, 4, 1, 5]):
+        state, seen = functional.start(jnp.array(goals))
+        padded = np.resize(goals, 5)
+        expected, _ = reference.reset(options={"goals": padded})
+        np.testing.assert_allclose(seen, expected[: len(goals)], rtol=0, atol=1e-12)
+        for k, moves in enumerate(actions(3, 5)):
+            state, moment = act(state, jnp.asarray(moves[: len(goals)]))
+            np.testing.assert_array_equal(moment.observation, moment.last_observation)
+            assert moment.truncated.all() == (k > 0) and moment.info["goal"].tolist() == goals
+            if k < 2:
+                observation, reward, *_ = reference.step(moves)
+                np.testing.assert_allclose(moment.observation, observation[: len(goals)], rtol=0, atol=1e-12)
+                np.testing.assert_allclose(moment.reward, reward[: len(goals)], rtol=1e-12, atol=1e-12)
+    pair = make(["reach", "push"]).functional()
+    with pytest.raises(ValueError, match="goals: 3 of them cannot be shared evenly by 2 tasks"):
+        pair.start(jnp.zeros(3, int))
+
+
 def test_every_goal_is_met_once_before_any_twice():
     worlds = make(["reach", "push"], worlds_per_task=6, horizon=1)
     worlds.set_goals([vectors[:7] for vectors in worlds.vectors])

@@ -169,6 +169,21 @@ def test_a_step_depends_on_the_state_alone():
     assert_near(run(state, acts), first, 1e-7)
 
 
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_more_worlds_than_simulations_take_turns_and_fewer_leave_some_at_rest(count):
+    simulator, _ = simulation("drawer-open")
+    task = TASKS["drawer-open"]
+    state = simulator.table(0, Starts(task)(goal_vectors([task], 0, WORLDS)[0]))
+    rows, acts = np.arange(count) % WORLDS, jnp.asarray(actions(1, WORLDS)[0])
+    step = jax.jit(
+        lambda state, act: jax.tree.leaves([(m.state, m.scene.arrays) for m in simulator.advance([state], [act])])
+    )
+    some = step({name: array[rows] for name, array in state.items()}, acts[rows])
+    for one, other in zip(some, step(state, acts), strict=True):
+        assert len(one) == count
+        assert_near(one, other[rows], 1e-6)
+
+
 def test_a_world_whose_physics_diverges_ends_and_begins_anew_and_the_others_go_on():
     steady, shaken = (make("drawer-open", worlds_per_task=WORLDS, backend=backend) for backend in ("cpu", "gpu"))
     for worlds in (steady, shaken):

@@ -22,7 +22,7 @@ Key = Any
 
 
 class TaskState(NamedTuple):
-    """W worlds of one task."""
+    """W worlds of one task, or as many as `start` was asked for."""
 
     physics: State
     episode: Episode
@@ -41,6 +41,9 @@ class TaskState(NamedTuple):
 
 class FunctionalWorlds:
     """`reset(key)` and `step(state, action)`: what `Worlds` does, as functions that can be compiled and scanned.
+
+    `start(goals)` and `act(state, action)` leave it to the caller which goal is met and when, in any number of worlds:
+    `worlds_per_task` simulations of each task are built, and where there are more worlds, these take turns.
 
     Made by `Worlds.functional`. Rewards and observations are computed in JAX's precision, 32 bits unless it is told
     otherwise; the physics of the CPU engine stays in 64.
@@ -84,37 +87,52 @@ class FunctionalWorlds:
         """Starts an episode in every world; the key is consumed. The state, and observations (M, 39)."""
         keys = jax.random.split(key, len(self.tasks))
         states = [_begin(table, each, self._worlds) for table, each in zip(self._tables, keys, strict=True)]
-        return states, self._numbered(jnp.concatenate([self._first(state.episode) for state in states]))
+        return states, self._first(states)
+
+    def start(self, goals: jax.Array) -> tuple[list[TaskState], jax.Array]:
+        """Starts an episode in every world at a goal of its task, by index, (N,); the state and what is seen.
+
+        N is any number of worlds, the same of each task, those of the first task first.
+        """
+        if len(goals) < 1 or len(goals) % len(self.tasks):
+            raise ValueError(f"goals: {len(goals)} of them cannot be shared evenly by {len(self.tasks)} tasks")
+        each_task = zip(self._tables, jnp.split(goals, len(self.tasks)), strict=True)
+        states = [_at(table, goal, jnp.zeros_like(goal)) for table, goal in each_task]
+        return states, self._first(states)
 
     def step(self, states: list[TaskState], action: jax.Array) -> tuple[list[TaskState], Timestep]:
         """Acts in every world, (M, 4); where an episode ends, the next begins."""
+        states, shown = self.act(states, action)
+        done = shown.terminated | shown.truncated
+        each_task = zip(self._tables, jnp.split(done, len(self.tasks)), states, strict=True)
+        states = [_restarted(*each, redraw=self._redraw_goals) for each in each_task]
+        seen = jnp.where(done[:, None], self._first(states), shown.observation)
+        return states, shown._replace(observation=seen)
+
+    def act(self, states: list[TaskState], action: jax.Array) -> tuple[list[TaskState], Timestep]:
+        """Acts in every world, (N, 4), and leaves all where that led to; `observation` is `last_observation`."""
         actions = jnp.split(action, len(self.tasks))
         moved = self.simulator.advance([state.physics for state in states], actions)
-        each_task = zip(self._rows, self._tables, states, moved, actions, strict=True)
-        parts = [self._judge(*each) for each in each_task]
+        parts = [self._judge(*each) for each in zip(self._rows, states, moved, actions, strict=True)]
         whole: Timestep = jax.tree.map(lambda *rows: jnp.concatenate(rows), *(step for _, step in parts))
-        return [state for state, _ in parts], whole._replace(
-            observation=self._numbered(whole.observation), last_observation=self._numbered(whole.last_observation)
-        )
+        seen = self._numbered(whole.observation)
+        return [state for state, _ in parts], whole._replace(observation=seen, last_observation=seen)
 
-    def _judge(
-        self, task: Task, table: _Table, state: TaskState, moved: Advance, action: jax.Array
-    ) -> tuple[TaskState, Timestep]:
-        """One task's worlds: what the action was worth, and the next episode where this one ended."""
+    def _judge(self, task: Task, state: TaskState, moved: Advance, action: jax.Array) -> tuple[TaskState, Timestep]:
+        """One task's worlds: what the action was worth."""
         episode, judged = judge(task, state.episode, moved.scene, moved.unstable, action, self._goal(state.episode))
         outcome, steps = judged.outcome, state.steps + 1
         terminated = outcome.success & self._terminate_on_success
         truncated = ((steps >= self._horizon) | judged.unstable) & ~terminated
-        done = terminated | truncated
-        on = state._replace(physics=moved.state, episode=episode, steps=steps, ended=state.ended + done)
-        state = where_rows(done, _restart(table, on, self._redraw_goals), on)
-        info = {name: getattr(outcome, name) for name in INFO} | {"unstable": judged.unstable, "goal": on.goal}
-        seen = jnp.where(done[:, None], self._first(state.episode), judged.observation)
-        return state, Timestep(seen, judged.observation, outcome.reward, terminated, truncated, info)
+        info = {name: getattr(outcome, name) for name in INFO} | {"unstable": judged.unstable, "goal": state.goal}
+        seen = judged.observation
+        state = state._replace(physics=moved.state, episode=episode, steps=steps)
+        return state, Timestep(seen, seen, outcome.reward, terminated, truncated, info)
 
-    def _first(self, episode: Episode) -> jax.Array:
+    def _first(self, states: Sequence[TaskState]) -> jax.Array:
         """What is seen at the start of an episode: one moment twice."""
-        return stack(episode.before, episode.before, self._goal(episode))
+        episodes = [state.episode for state in states]
+        return self._numbered(jnp.concatenate([stack(each.before, each.before, self._goal(each)) for each in episodes]))
 
     def _goal(self, episode: Episode) -> jax.Array:
         goal = episode.memory["target"]
@@ -124,7 +142,8 @@ class FunctionalWorlds:
         """Adds the task's number as further columns, if that was asked for."""
         if not self._one_hot:
             return observation
-        return jnp.concatenate([observation, jax.nn.one_hot(self.task_index, len(self.tasks))], axis=1)
+        numbers = jnp.repeat(jnp.eye(self.num_tasks), len(observation) // self.num_tasks, axis=0)
+        return jnp.concatenate([observation, numbers], axis=1)
 
 
 class _Table(NamedTuple):
@@ -146,17 +165,24 @@ def _begin(table: _Table, key: Key, worlds: int) -> TaskState:
     """The first episode of every world of a task."""
     offset_key, stride_key = jax.random.split(key)
     offset = jax.random.randint(offset_key, (worlds,), 0, len(table.episodes.before))
-    stride = jax.random.choice(stride_key, table.strides, (worlds,))
-    zero = jnp.zeros(worlds, int)
-    return _at_goal(table, TaskState({}, table.episodes, offset, offset, stride, zero, zero), offset)
+    return _at(table, offset, jax.random.choice(stride_key, table.strides, (worlds,)))
 
 
-def _restart(table: _Table, state: TaskState, redraw: bool) -> TaskState:
-    """Every world at the start of its next episode."""
-    goal = (state.offset + state.stride * state.ended) % len(table.episodes.before) if redraw else state.goal
-    return _at_goal(table, state, goal)
+def _at(table: _Table, goal: jax.Array, stride: jax.Array) -> TaskState:
+    """The first episode of some worlds, at these goals."""
+    zero = jnp.zeros(len(goal), int)
+    return _moved(table, TaskState({}, table.episodes, goal, goal, stride, zero, zero), goal)
 
 
-def _at_goal(table: _Table, state: TaskState, goal: jax.Array) -> TaskState:
+def _restarted(table: _Table, done: jax.Array, state: TaskState, *, redraw: bool) -> TaskState:
+    """Some worlds at the start of their next episode, the others as they are."""
+    ended = state.ended + done
+    goal = (state.offset + state.stride * ended) % len(table.episodes.before) if redraw else state.goal
+    on = state._replace(ended=ended)
+    return where_rows(done, _moved(table, on, goal), on)
+
+
+def _moved(table: _Table, state: TaskState, goal: jax.Array) -> TaskState:
+    """All worlds at the start of an episode at these goals."""
     physics, episode = jax.tree.map(lambda rows: rows[goal], (table.physics, table.episodes))
     return state._replace(physics=physics, episode=episode, goal=goal, steps=jnp.zeros_like(state.steps))

@@ -57,23 +57,25 @@ class Physics:
         self.body_pos[world] = start.body_pos
 
     def act(self, action: np.ndarray) -> np.ndarray:
-        """Moves the hand (three numbers, in centimetres) and the gripper (one), (N, 4), for the time of one action.
+        """Moves the hand (three numbers, in centimetres) and the gripper (one), (n, 4), for the time of one action.
 
-        Numbers beyond -1 and 1 are clipped.
+        Numbers beyond -1 and 1 are clipped. Where n is less than N, the first n simulations act and the others rest.
 
-        **Returns:** Which simulations diverged, (N,). MuJoCo resets them to its model's default state.
+        **Returns:** Which simulations diverged, (n,). MuJoCo resets them to its model's default state.
         """
-        self._mocap_pos[:, 0] = hand_sent(self._mocap_pos[:, 0], action, self._low, self._high)
-        self._mocap_quat[:, 0] = MOCAP_QUAT
-        self._ctrl[:, 0] = action[:, 3]
-        self._ctrl[:, 1] = -action[:, 3]
-        before = self._time.copy()
-        self.substeps()
-        return (self._time <= before).reshape(-1)  # the reset sets the clock back
+        n = len(action)
+        self._mocap_pos[:n, 0] = hand_sent(self._mocap_pos[:n, 0], action, self._low, self._high)
+        self._mocap_quat[:n, 0] = MOCAP_QUAT
+        self._ctrl[:n, 0] = action[:, 3]
+        self._ctrl[:n, 1] = -action[:, 3]
+        before = self._time[:n].copy()
+        self.substeps(n)
+        return (self._time[:n] <= before).reshape(-1)  # the reset sets the clock back
 
-    def substeps(self) -> None:
-        """The physics of one action alone."""
-        self._batch.step(nstep=SUBSTEPS, stage=self._stage)
+    def substeps(self, count: int | None = None) -> None:
+        """The physics of one action alone, in the first so many simulations or in all."""
+        some = None if count in (None, len(self.state)) else np.arange(count)
+        self._batch.step(some, nstep=SUBSTEPS, stage=self._stage)
 
     def places(self, world: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Copies of a simulation's joint coordinates, of where its hand is sent and of where its scenery stands."""

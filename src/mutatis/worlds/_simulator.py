@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from threading import Lock
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +18,10 @@ from mutatis.worlds._start import Start
 from mutatis.worlds._task import Task
 from mutatis.worlds._threads import Threads
 
+T = TypeVar("T")
+
 State = dict[str, Any]
-"""The physics of W worlds of one task: arrays whose rows are worlds."""
+"""The physics of n worlds of one task: arrays whose rows are worlds."""
 
 
 class Advance(NamedTuple):
@@ -31,14 +34,18 @@ class Advance(NamedTuple):
 
 
 class Simulator(Protocol):
-    """W worlds for each of T tasks; `advance` can be traced by JAX."""
+    """W simulations for each of T tasks; `advance` can be traced by JAX.
+
+    A state is a value, so the simulations hold nothing between calls: they can act for fewer worlds than W, and where
+    there are more worlds, these take turns.
+    """
 
     def table(self, task: int, starts: Sequence[Start]) -> State:
         """The states at a task's starts, stacked: rows that `advance` takes."""
         ...
 
     def advance(self, states: Sequence[State], actions: Sequence[jax.Array]) -> list[Advance]:
-        """Acts in all worlds of all tasks: T states and T arrays (W, 4)."""
+        """Acts in all worlds of all tasks: T states and T arrays (n, 4), n worlds of each task, any number."""
         ...
 
 
@@ -50,11 +57,11 @@ class HostSimulator:
 
     def __init__(self, tasks: Sequence[Task], worlds: int, threads: Threads, *, measure_touch: bool):
         self._threads = threads
-        self._parts = threads.parts(worlds, len(tasks))
-        sizes = [(task, part.stop - part.start) for task in tasks for part in self._parts]
-        cells = threads.run([partial(Physics, *each, measure_touch=measure_touch) for each in sizes])
-        self._cells = [cells[k : k + len(self._parts)] for k in range(0, len(cells), len(self._parts))]
-        self._worlds = worlds
+        parts = len(threads.parts(worlds, len(tasks)))
+        self._size = -(-worlds // parts)
+        jobs = [partial(Physics, task, self._size, measure_touch=measure_touch) for task in tasks for _ in range(parts)]
+        cells = threads.run(jobs)
+        self._cells = [cells[k : k + parts] for k in range(0, len(cells), parts)]
         self._lock = Lock()
 
     def table(self, task: int, starts: Sequence[Start]) -> State:
@@ -67,8 +74,9 @@ class HostSimulator:
     def advance(self, states: Sequence[State], actions: Sequence[jax.Array]) -> list[Advance]:
         """Acts in all worlds of all tasks."""
         real = jnp.zeros(0).dtype  # 32 or 64 bits, as JAX is set
+        worlds = len(actions[0])
         like = [
-            (state["physics"], _shapes(cells[0].scene, self._worlds, real), jax.ShapeDtypeStruct((self._worlds,), bool))
+            (state["physics"], _shapes(cells[0].scene, worlds, real), jax.ShapeDtypeStruct((worlds,), bool))
             for state, cells in zip(states, self._cells, strict=True)
         ]
         act = partial(self._act, real)
@@ -81,26 +89,48 @@ class HostSimulator:
     def _act(self, real: np.dtype, states: Sequence[State], actions: Sequence[jax.Array]) -> list[tuple]:
         """On the host: the next physics, the fields of the scene, what diverged."""
         host = jax.tree.map(np.asarray, (states, actions))
+        cells = len(self._cells[0])
+        parts = _parts(len(actions[0]), cells, self._size)
         with self._lock:
             jobs = [
-                partial(_act, real, cell, {key: rows[part] for key, rows in state.items()}, action[part])
-                for state, action, cells in zip(*host, self._cells, strict=True)
-                for cell, part in zip(cells, self._parts, strict=True)
+                partial(_act, real, cell, state, action, parts[k::cells])
+                for state, action, each in zip(*host, self._cells, strict=True)
+                for k, cell in enumerate(each)
             ]
             done = self._threads.run(jobs)
-        whole = len(self._parts)
-        join = lambda *parts: np.concatenate(parts)
-        return [jax.tree.map(join, *done[k : k + whole]) for k in range(0, len(done), whole)]
+        turns = [done[k : k + cells] for k in range(0, len(done), cells)]
+        join = lambda *rows: np.concatenate(rows)
+        return [jax.tree.map(join, *_interleaved(each)) for each in turns]
+
+
+def _parts(worlds: int, cells: int, size: int) -> list[slice]:
+    """Slices of a task's worlds, for the first cell, the second, ..., and again for the first; none above its size."""
+    count = cells * -(-worlds // (cells * size))
+    bounds = [worlds * k // count for k in range(count + 1)]
+    return [slice(*pair) for pair in itertools.pairwise(bounds)]
+
+
+def _interleaved(cells: Sequence[Sequence[T]]) -> list[T]:
+    """What the cells did, in the order of the worlds."""
+    return [part for turn in zip(*cells, strict=True) for part in turn]
 
 
 def _act(
+    real: np.dtype, cell: Physics, states: State, actions: np.ndarray, parts: Sequence[slice]
+) -> list[tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]:
+    """What some worlds do in one cell, part after part."""
+    return [_turn(real, cell, {key: rows[part] for key, rows in states.items()}, actions[part]) for part in parts]
+
+
+def _turn(
     real: np.dtype, cell: Physics, state: State, action: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
-    cell.state[:] = state["physics"].view(np.float64)
-    cell.body_pos[:] = state["body_pos"].view(np.float64).reshape(cell.body_pos.shape)
+    n = len(action)
+    cell.state[:n] = state["physics"].view(np.float64)
+    cell.body_pos[:n] = state["body_pos"].view(np.float64).reshape(n, *cell.body_pos.shape[1:])
     unstable = cell.act(action)
-    arrays = {name: array.astype(real) for name, array in cell.scene.arrays.items()}
-    return np.ascontiguousarray(cell.state).view(np.uint32), arrays, unstable
+    arrays = {name: array[:n].astype(real) for name, array in cell.scene.arrays.items()}
+    return np.array(cell.state[:n]).view(np.uint32), arrays, unstable
 
 
 def _shapes(scene: Scene, worlds: int, real: np.dtype) -> dict[str, jax.ShapeDtypeStruct]:

@@ -43,7 +43,7 @@ class WarpSimulator:
         self._tasks = tasks
         self._models = [_models.load(task.model, task.touches if task.needs_touch else None) for task in tasks]
         self._layouts = [Layout.of(model) for model in self._models]
-        self._steps = [_step_function(model, worlds) for model in self._models]
+        self._steps = [_in_turns(_step_function(model, worlds), worlds) for model in self._models]
 
     def table(self, task: int, starts: Sequence[Start]) -> State:
         """The physics of a task's starts, stacked."""
@@ -109,6 +109,22 @@ def _step_function(model: mujoco.MjModel, worlds: int) -> Any:
         # The solver stops by a conditional node of the graph, which JAX's own capture does not know.
         graph_mode=warp.JaxCallableGraphMode.WARP if device == "cuda" else warp.JaxCallableGraphMode.NONE,
     )
+
+
+def _in_turns(step: Any, width: int) -> Any:
+    """The same function of any number of rows: so many at a time, the last ones with copies of a row beside them."""
+
+    def stepped(*arrays: jax.Array) -> Sequence[jax.Array]:
+        rows = len(arrays[0])
+        if rows == width:
+            return step(*arrays)
+        turns = -(-rows // width)
+        filled = lambda array: jnp.concatenate([array, jnp.repeat(array[:1], turns * width - rows, axis=0)])
+        lots = [filled(array).reshape(turns, width, *array.shape[1:]) for array in arrays]
+        moved = jax.lax.map(lambda lot: tuple(step(*lot)), tuple(lots))  # not side by side: they share their memory
+        return [lot.reshape(-1, *lot.shape[2:])[:rows] for lot in moved]
+
+    return stepped
 
 
 def _refresh_velocities(m: mujoco_warp.Model, d: mujoco_warp.Data) -> None:
