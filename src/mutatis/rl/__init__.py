@@ -82,3 +82,8 @@ from mutatis.rl._trust_region_update import mean_divergence as mean_divergence
 from mutatis.rl._trust_region_update import surrogate_loss as surrogate_loss
 from mutatis.rl._trust_region_update import trpo_update as trpo_update
 from mutatis.rl._trust_region_update import trust_region_step as trust_region_step
+from mutatis.rl._worlds import Stepwise as Stepwise
+from mutatis.rl._worlds import WorldFamily as WorldFamily
+from mutatis.rl._worlds import WorldState as WorldState
+from mutatis.rl._worlds import WorldTask as WorldTask
+from mutatis.rl._worlds import evaluate_trials as evaluate_trials
