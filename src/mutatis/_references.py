@@ -413,3 +413,12 @@ ZHOU_2021 = """\
   booktitle = {International Conference on Learning Representations},
   year      = {2021}
 }"""
+
+ZINTGRAF_2020 = """\
+@inproceedings{zintgraf2020varibad,
+  title     = {{VariBAD}: A Very Good Method for {Bayes}-Adaptive Deep {RL} via Meta-Learning},
+  author    = {Zintgraf, Luisa and Shiarlis, Kyriacos and Igl, Maximilian and Schulze, Sebastian and Gal, Yarin and
+               Hofmann, Katja and Whiteson, Shimon},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2020}
+}"""

@@ -82,6 +82,15 @@ from mutatis.rl._trust_region_update import mean_divergence as mean_divergence
 from mutatis.rl._trust_region_update import surrogate_loss as surrogate_loss
 from mutatis.rl._trust_region_update import trpo_update as trpo_update
 from mutatis.rl._trust_region_update import trust_region_step as trust_region_step
+from mutatis.rl._varibad import BeliefActor as BeliefActor
+from mutatis.rl._varibad import BeliefPolicy as BeliefPolicy
+from mutatis.rl._varibad import VariBAD as VariBAD
+from mutatis.rl._varibad import VariBADProgress as VariBADProgress
+from mutatis.rl._varibad import VariBADState as VariBADState
+from mutatis.rl._varibad_model import BeliefEncoder as BeliefEncoder
+from mutatis.rl._varibad_model import TaskDecoder as TaskDecoder
+from mutatis.rl._varibad_model import TaskModel as TaskModel
+from mutatis.rl._varibad_model import TrialBound as TrialBound
 from mutatis.rl._worlds import Stepwise as Stepwise
 from mutatis.rl._worlds import WorldFamily as WorldFamily
 from mutatis.rl._worlds import WorldState as WorldState
