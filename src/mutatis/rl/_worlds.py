@@ -102,7 +102,8 @@ class WorldFamily(eqx.Module):
         tasks = len(self.goals)
         if count < 1 or count % tasks:
             raise ValueError(
-                f"{name}: {count} worlds cannot be shared evenly by {tasks} tasks; give a multiple of {tasks}."
+                f"{name}: {count} worlds cannot be shared evenly by {tasks} tasks; give a multiple of {tasks} (of a "
+                "learner: for its trials or tasks)."
             )
         return jnp.repeat(jnp.arange(tasks), count // tasks)
 
