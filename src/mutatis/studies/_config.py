@@ -31,6 +31,8 @@ def describe_run(study: Study, data: Any, *, command: str, workers: int, threads
         "checksums": dict(getattr(data, "checksums", {})),
         "citations": study.citations(),
         "published": [dict(entry) for entry in study.published()],
+        "references": [dict(entry) for entry in study.references()],
+        "trial": dict(getattr(data, "trial", {})),
         "protocol": getattr(data, "protocol", ""),
         "tasks": list(getattr(data, "tasks", ())),
         "workers": workers,

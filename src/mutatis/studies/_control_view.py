@@ -43,6 +43,8 @@ class ControlView:
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """In the order of the study; none if it is of another kind."""
+        if any(config.get("trial") for config in self.results.configs):
+            return ()
         judged = [str(row["group"]) for row in self.results.rows if row["metric"] == SUCCESS]
         measured = any(f"{SUCCESS} by task" in line for line in self.results.curves)
         configured = [str(task) for config in self.results.configs for task in config.get("tasks", ())]

@@ -62,7 +62,37 @@ class FilmGallery:
     films: tuple[bytes, ...]
 
 
-AnyGallery = Gallery | WeightGallery | FilmGallery
+@dataclass(frozen=True)
+class TrialGallery:
+    """Where one method's final policy went, in some episodes of some trials.
+
+    - `paths`: `(trials, episodes, steps + 1, 2)`, positions in the plane, or cells of a grid.
+    - `goals`: `(trials, 2)`, or `(trials, episodes, 2)` where an episode has one of its own.
+    - `returns`: `(trials, episodes)`.
+    - `episodes`: which of the trial these are, from 0.
+    - `radius`: of the disc around a goal that pays; 0 where there is none.
+    - `links`: `(trials, links, 2, 2)`, pairs of cells of a grid that are joined; none in the plane.
+    """
+
+    method: str
+    seed: int
+    paths: np.ndarray
+    goals: np.ndarray
+    returns: np.ndarray
+    episodes: tuple[int, ...]
+    radius: float
+    links: np.ndarray | None
+
+
+AnyGallery = Gallery | WeightGallery | FilmGallery | TrialGallery
+
+MOST_EPISODES = 4
+"""Of a trial that are drawn."""
+
+
+def drawn_episodes(episodes: int) -> np.ndarray:
+    """Which are drawn: the first and the last among them, the others evenly between."""
+    return np.unique(np.linspace(0, episodes - 1, min(episodes, MOST_EPISODES)).round().astype(int))
 
 
 def read_galleries(directory: Path, jobs: Iterable[tuple[str, int]]) -> tuple[list[AnyGallery], list[str]]:
@@ -91,7 +121,8 @@ def read_gallery(path: Path, method: str, seed: int) -> AnyGallery:
     """
     with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    read = _weights if "problems" in arrays else _films if "films_tasks" in arrays else _images
+    kinds = {"problems": _weights, "films_tasks": _films, "trial_paths": _trials}
+    read = next((read for name, read in kinds.items() if name in arrays), _images)
     return read(arrays, method, seed)
 
 
@@ -152,3 +183,26 @@ def _films(arrays: dict[str, np.ndarray], method: str, seed: int) -> FilmGallery
         if head[:4] != b"RIFF" or head[8:] != b"WEBP":
             raise ValueError(f"{name} is no WebP: it begins with {head!r}")
     return FilmGallery(method, seed, tasks, tuple(arrays[name].tobytes() for name in names))
+
+
+def _trials(arrays: dict[str, np.ndarray], method: str, seed: int) -> TrialGallery:
+    names = [f"trial_{name}" for name in ("paths", "goals", "returns", "episodes", "radius")]
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise ValueError(f"gallery.npz lacks {', '.join(missing)}")
+    paths, goals, returns, episodes, radius = (arrays[name] for name in names)
+    if paths.ndim != 4 or paths.shape[-1] != 2 or paths.dtype.kind != "f" or not np.isfinite(paths).all():
+        raise ValueError(
+            f"trial_paths has shape {paths.shape} and type {paths.dtype}, not (trials, episodes, steps, 2) of finite "
+            "floats"
+        )
+    if returns.shape != paths.shape[:2] or episodes.shape != paths.shape[1:2]:
+        raise ValueError(
+            f"trial_returns has shape {returns.shape} and trial_episodes {episodes.shape}, trial_paths {paths.shape}"
+        )
+    if goals.shape not in ((*paths.shape[:1], 2), (*paths.shape[:2], 2)):
+        raise ValueError(f"trial_goals has shape {goals.shape}, trial_paths {paths.shape}")
+    links = arrays.get("trial_links")
+    if links is not None and (links.ndim != 4 or links.shape[0] != len(paths) or links.shape[2:] != (2, 2)):
+        raise ValueError(f"trial_links has shape {links.shape}, not ({len(paths)}, links, 2, 2)")
+    return TrialGallery(method, seed, paths, goals, returns, tuple(map(int, episodes)), float(radius), links)

@@ -11,6 +11,8 @@ from mutatis.studies._numbers import amount
 from mutatis.studies._results import Results, read_results
 from mutatis.studies._symmetry_table import cell_text, reference_rows
 from mutatis.studies._symmetry_view import OVERLAP, RISK, SymmetryView
+from mutatis.studies._trial_table import headings, method_values, published_texts, reference_values, text_of
+from mutatis.studies._trial_view import TrialView
 from mutatis.studies._view import ADAPTED, View
 
 SHOWN = ("average", "worst group", "worst tenth")
@@ -23,7 +25,7 @@ def markdown_table(directories: Sequence[Path]) -> str:
     at every other support that was judged. Percent. Of learned symmetries two: risk and overlap, methods against
     problems. Mean and half the 95 % interval over seeds; best, and not distinguishable from it, in bold. Of control
     two: success with the published numbers below, bootstrap intervals in brackets, and success task by task, the
-    hardest first; percent.
+    hardest first; percent. Of trials one: returns, with the references and the published numbers below.
 
     **Raises:** `FileNotFoundError` or `ValueError`, naming the file, if a directory holds no readable run.
     """
@@ -34,7 +36,9 @@ def markdown_table(directories: Sequence[Path]) -> str:
 def _tables(study: Results) -> list[str]:
     view, symmetries, control = View(study, {}), SymmetryView(study, {}), ControlView(study, {})
     tables = [_symmetry_table(symmetries, metric) for metric in (RISK, OVERLAP) if symmetries.methods(metric)]
-    tables += [_control_table(control), _task_table(control)] if control.methods else []
+    tables += [_control_table(control), _task_table(control)] if control.tasks and control.methods else []
+    trials = TrialView(study, {})
+    tables += [_trial_table(trials)] if trials.trial else []
     return tables if tables and not view.entries else [_table(view), *tables]
 
 
@@ -83,6 +87,24 @@ def _task_table(view: ControlView) -> str:
         means = [sum(values) / len(values) if values else None for values in each]
         cells = ["" if mean is None else f"{100 * mean:.0f}" if math.isfinite(mean) else "—" for mean in means]
         lines.append(_line([task, *cells]))
+    return "\n".join(lines)
+
+
+def _trial_table(view: TrialView) -> str:
+    heads = ["method", *(head.lower() for head in headings(view)), "environment steps"]
+    lines = [_line(heads), _line(["---"] * len(heads))]
+    for method in view.methods:
+        cells = []
+        for place, one in enumerate(method_values(view, method)):
+            found = ("—", "") if one is None else text_of(view, place, one.mean, one.half_width)
+            cells.append(_spread(*found, bold=False))
+        lines.append(_line([method, *cells, amount(view.environment_steps(method))]))
+    for one in view.references:
+        values = reference_values(view, one)
+        cells = [text_of(view, place, value)[0] if math.isfinite(value) else "" for place, value in enumerate(values)]
+        lines.append(_line([f"{one['name']} ({'exact' if one['exact'] else 'simulated'})", *cells, ""]))
+    for one in view.published:
+        lines.append(_line([f"{one['method']} ({one['source']})", *published_texts(view, one), ""]))
     return "\n".join(lines)
 
 

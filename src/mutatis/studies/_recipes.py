@@ -12,6 +12,7 @@ from mutatis.studies._few_shot import SymmetryGlyphs, SymmetryOmniglot
 from mutatis.studies._shift import ShiftStudy
 from mutatis.studies._study import Study
 from mutatis.studies._symmetry_recipes import Symmetry1d, Symmetry2d, SymmetryScarce
+from mutatis.studies._trial_recipes import TRIAL_STUDIES
 
 # Reading costs seconds and the seeds of a method run in one process: each data set is read once there.
 _read = functools.lru_cache(maxsize=2)(lambda reader, **settings: reader(**settings))
@@ -176,5 +177,7 @@ class Arrays(ShiftStudy):
 SHIFT_STUDIES = (Digits, RotatedMnist, MnistByWriter, Femnist, Cifar10C, TinyImagenetC, Arrays)
 SYMMETRY_STUDIES = (Symmetry1d, Symmetry2d, SymmetryScarce, SymmetryGlyphs, SymmetryOmniglot)
 
-STUDIES: dict[str, type[Study]] = {study.name: study for study in (*SHIFT_STUDIES, *SYMMETRY_STUDIES, *CONTROL_STUDIES)}
+ALL_STUDIES = (*SHIFT_STUDIES, *SYMMETRY_STUDIES, *CONTROL_STUDIES, *TRIAL_STUDIES)
+
+STUDIES: dict[str, type[Study]] = {study.name: study for study in ALL_STUDIES}
 """Every study by the name it is run by."""

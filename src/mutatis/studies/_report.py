@@ -19,6 +19,8 @@ from mutatis.studies._symmetry_page import findings, symmetry_sections, what_was
 from mutatis.studies._symmetry_view import SymmetryView
 from mutatis.studies._table import summary_table
 from mutatis.studies._training_curves import training_curves
+from mutatis.studies._trial_page import trial_findings, trial_sections, what_was_played
+from mutatis.studies._trial_view import TrialView
 from mutatis.studies._view import UNADAPTED, View, number
 
 
@@ -55,7 +57,8 @@ def _study(view: View, anchor: str) -> Markup:
     results = view.results
     config = results.configs[0]
     symmetries, control = SymmetryView(results, view.styles), ControlView(results, view.styles)
-    parts: list[Markup | None] = [_header(view, symmetries, control, config)]
+    trials = TrialView(results, view.styles)
+    parts: list[Markup | None] = [_header(view, symmetries, control, trials, config)]
     if view.entries:
         trade = tradeoff(view)
         finding = section("Worst group against average", trade, note=_trade_note(view)) if trade else None
@@ -64,7 +67,9 @@ def _study(view: View, anchor: str) -> Markup:
         parts += symmetry_sections(symmetries, anchor)
     if control.tasks:
         parts += control_sections(control, anchor)
-    if not view.entries and not symmetries.problems and not control.tasks:
+    if trials.trial:
+        parts += trial_sections(trials, anchor)
+    if not view.entries and not symmetries.problems and not control.tasks and not trials.trial:
         metrics = sorted({row["metric"] for row in results.rows})
         said = f"The results are of {', '.join(metrics)}." if metrics else "There are no results yet."
         parts += [section("Summary", note=f"No accuracies to show. {said}"), training_curves(view)]
@@ -73,22 +78,27 @@ def _study(view: View, anchor: str) -> Markup:
     return element("article", parts, id=anchor)
 
 
-def _header(view: View, symmetries: SymmetryView, control: ControlView, config: Mapping[str, Any]) -> Markup:
+def _header(
+    view: View, symmetries: SymmetryView, control: ControlView, trials: TrialView, config: Mapping[str, Any]
+) -> Markup:
     notes = [element("p", note, class_="warning") for note in view.results.notes]
     finding = _finding(view)
     return element(
         "header",
         element("p", "mutatis · study", class_="kicker"),
         element("h2", view.results.study),
-        element("p", _what(view, symmetries, control, config), class_="lead"),
+        element("p", _what(view, symmetries, control, trials, config), class_="lead"),
         element("p", finding, class_="finding") if finding else None,
         findings(symmetries),
         control_findings(control) if control.tasks else None,
+        trial_findings(trials) if trials.trial else None,
         notes,
     )
 
 
-def _what(view: View, symmetries: SymmetryView, control: ControlView, config: Mapping[str, Any]) -> str:
+def _what(
+    view: View, symmetries: SymmetryView, control: ControlView, trials: TrialView, config: Mapping[str, Any]
+) -> str:
     """One sentence on what was run, after the study's own summary and the data's."""
     said = [str(config.get(key, "")).strip() for key in ("summary", "description")]
     if view.entries:
@@ -101,6 +111,8 @@ def _what(view: View, symmetries: SymmetryView, control: ControlView, config: Ma
         said.append(what_was_judged(symmetries))
     if control.tasks:
         said.append(what_was_trained(control))
+    if trials.trial:
+        said.append(what_was_played(trials))
     return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in said if text)
 
 

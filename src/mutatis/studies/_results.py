@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mutatis.studies._galleries import FilmGallery, Gallery, WeightGallery, read_galleries
+from mutatis.studies._galleries import FilmGallery, Gallery, TrialGallery, WeightGallery, read_galleries
 from mutatis.studies._own_tasks import OWN, done_jobs, gathered, in_words, of_the_method
 from mutatis.studies._store import read_json, read_lines
 
@@ -27,6 +27,7 @@ class Results:
     notes: tuple[str, ...] = field(default=())
     weights: tuple[WeightGallery, ...] = ()
     films: tuple[FilmGallery, ...] = ()
+    trials: tuple[TrialGallery, ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -79,6 +80,7 @@ def _read_run(directory: Path) -> Results:
         tuple(notes),
         tuple(gallery for gallery in galleries if isinstance(gallery, WeightGallery)),
         gathered([gallery for gallery in galleries if isinstance(gallery, FilmGallery)], tasks),
+        tuple(gallery for gallery in galleries if isinstance(gallery, TrialGallery)),
     )
 
 
@@ -98,6 +100,7 @@ def _merge(runs: Sequence[Results]) -> Results:
     galleries = {gallery.method: gallery for run in reversed(runs) for gallery in run.galleries}
     weights = {gallery.method: gallery for run in reversed(runs) for gallery in run.weights}
     films = {gallery.method: gallery for run in reversed(runs) for gallery in run.films}
+    trials = {gallery.method: gallery for run in reversed(runs) for gallery in run.trials}
     curves = {(c["method"], c["seed"], c["step"], c.get(OWN)): c for run in runs for c in run.curves}
     return Results(
         runs[0].study,
@@ -108,6 +111,7 @@ def _merge(runs: Sequence[Results]) -> Results:
         tuple(note for run in runs for note in run.notes),
         tuple(weights[name] for name in order if name in weights),
         tuple(films[name] for name in order if name in films),
+        tuple(trials[name] for name in order if name in trials),
     )
 
 
@@ -134,6 +138,7 @@ def _rename(run: Results, suffix: str) -> Results:
         galleries=tuple(dataclasses.replace(g, method=g.method + suffix) for g in run.galleries),
         weights=tuple(dataclasses.replace(g, method=g.method + suffix) for g in run.weights),
         films=tuple(dataclasses.replace(g, method=g.method + suffix) for g in run.films),
+        trials=tuple(dataclasses.replace(g, method=g.method + suffix) for g in run.trials),
     )
 
 

@@ -39,8 +39,9 @@ the seeds of a method come to the same process.
 **The run directory** (written by `run_study`, read by the report; every file is written whole or not at all):
 
 - `config.json`: an object with `study`, `summary`, `fields` (all settings), `description` (of the data),
-  `checksums` (file to SHA-256), `citations` (name to BibTeX), `published` (others' numbers), `protocol` and `tasks`
-  (of control studies; else empty), `jobs` (list of `{"method", "seed"}`),
+  `checksums` (file to SHA-256), `citations` (name to BibTeX), `published` (others' numbers), `references`
+  (computed, to compare with), `protocol` and `tasks` (of control studies; else empty), `trial` (of studies of trials;
+  else empty), `jobs` (list of `{"method", "seed"}`),
   `command` (the line that was typed), `workers`, `threads`, `numerics` (settings of JAX), `versions` (package
   to version), `platform` (text about the machine).
 - `metrics.jsonl`: one object per dispatch: `method`, `seed`, `step`, `loss` (mean over tasks, and over the
@@ -50,11 +51,12 @@ the seeds of a method come to the same process.
   `order`, `selection` (the last and the first two are filled in by the machinery). A study of known symmetries
   gives `risk` rows with `floor` and `signal`, `overlap` and `effective dimension` rows whose `n` is the true
   dimension, and `discovery` rows with `candidate`, `verdict`, `p_value`, `directions` and `moved`; its metrics
-  are named `"<problem>: excess"` and `"<problem>: overlap"`.
+  are named `"<problem>: excess"` and `"<problem>: overlap"`. A study of trials gives `return` rows, and of some
+  families `success` rows, whose `group` is the episode and whose `support` the number of episodes before it.
 - `report.html`.
 - `jobs/<method>/seed-<n>/`: the same `metrics.jsonl` and `results.json` of one job (without `method` and
   `seed` in the former), `gallery.npz` (images with predictions, or `problems` and
-  `pictures_<i>`), `timing.jsonl` (clocks: `step`, `steps`, `seconds`, `rate` in steps
+  `pictures_<i>`, or films, or paths of trials), `timing.jsonl` (clocks: `step`, `steps`, `seconds`, `rate` in steps
   per second), checkpoints. `<method>` is the method's name with characters unfit for file names replaced by
   `-`; `Job.directory` computes it.
 """
@@ -210,6 +212,10 @@ class Study(abc.ABC):
 
     def published(self) -> Sequence[Mapping[str, Any]]:
         """What others report of this benchmark, for the report to show beside; see the study for the fields."""
+        return ()
+
+    def references(self) -> Sequence[Mapping[str, Any]]:
+        """What the best there is, or one who knows nothing, would get, computed; see the study for the fields."""
         return ()
 
     def closing(self, rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,0 +1,129 @@
+"""MAML on trials: a start from which a gradient step goes far, as studies train it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mutatis._rule import Learner
+from mutatis._types import Key
+from mutatis.nn import UntoldTask, mlp
+from mutatis.rl import (
+    MAML,
+    AdaptingPlayer,
+    Family,
+    GaussianPolicy,
+    MAMLState,
+    Player,
+    Proximal,
+    TrustRegion,
+    surrogate_loss,
+)
+from mutatis.rules import GradientSteps
+from mutatis.studies._trials import TrialMethod
+
+
+@dataclass(frozen=True)
+class GradientAgent:
+    """MAML as a study trains it; a step is a step of the outer loop."""
+
+    learner: MAML
+    hidden: tuple[int, ...]
+    std: float
+    inner_rate: float
+    noise: bool
+
+    @property
+    def environment_steps_per_step(self) -> int:
+        """Episodes before adaptation and after, on all tasks."""
+        return 2 * self.learner.tasks * self.learner.episodes * self.learner.family.horizon
+
+    def init(self, key: Key) -> MAMLState:
+        """An untrained policy."""
+        policy_key, key = jax.random.split(key)
+        family = self.learner.family
+        sizes = (family.observation_size, *self.hidden, family.actions.features)
+        network = UntoldTask(mlp(sizes, activation=jnp.tanh, key=policy_key))
+        policy = GaussianPolicy(network, family.actions.features, std=self.std)
+        rule = GradientSteps(surrogate_loss, learning_rate=self.inner_rate)
+        return self.learner.init(Learner(policy, rule), key=key)
+
+    def advance(self, state: MAMLState, steps: int) -> tuple[MAMLState, np.ndarray]:
+        """Steps of the outer loop."""
+        state, progress = self.learner.train(state, steps)
+        return state, np.asarray(progress.loss)
+
+    def player(self, state: MAMLState) -> Player:
+        """As it is at first, in all episodes but the last; then adapted to them."""
+        learner = self.learner
+        return AdaptingPlayer(
+            state.learner,
+            learner.family,
+            episodes=learner.episodes,
+            noise=self.noise,
+            discount=float(learner.discount),
+            trace=float(learner.trace),
+        )
+
+    def steps_done(self, state: MAMLState) -> int:
+        """Of the outer loop."""
+        return int(state.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientSettings:
+    """The settings of MAML; it adapts to all episodes of a trial but the last."""
+
+    tasks_per_step: int = 20
+    """Tasks of a step of the outer loop."""
+    inner_rate: float = 0.1
+    """Length of the step of adaptation, in units of the gradient."""
+    divergence: float = 0.01
+    """Of a step of the outer loop, with TRPO: KL in nats."""
+    epochs: int = 5
+    """Steps on the same episodes, with PPO."""
+    learning_rate: float = 1e-3
+    """With PPO."""
+    discount: float = 0.99
+    trace: float = 1.0
+    """Lambda of the advantages."""
+    std: float = 0.6
+    """Deviation of the actions at the start."""
+    width: int = 64
+    """Units of each hidden layer."""
+    depth: int = 2
+    """Hidden layers."""
+
+
+def gradient(method: Callable[[Any], TrustRegion | Proximal]) -> Callable[[Any, Family], GradientAgent]:
+    """How a method is built with the settings of a study; `method(study)` is the outer step."""
+
+    def build(study: Any, family: Family) -> GradientAgent:
+        if study.trial_episodes < 2:
+            raise ValueError(
+                f"episodes is {study.trial_episodes}; MAML adapts to all but the last, so pass at least 2."
+            )
+        learner = MAML(
+            family,
+            method(study),
+            tasks=study.tasks_per_step,
+            episodes=study.trial_episodes - 1,
+            discount=study.discount,
+            trace=study.trace,
+        )
+        return GradientAgent(learner, (study.width,) * study.depth, study.std, study.inner_rate, study.noise)
+
+    return build
+
+
+GRADIENT_METHODS = (
+    TrialMethod("MAML", gradient(lambda study: TrustRegion(study.divergence)), (MAML, TrustRegion)),
+    TrialMethod(
+        "MAML, PPO",
+        gradient(lambda study: Proximal(learning_rate=study.learning_rate, epochs=study.epochs)),
+        (MAML, Proximal),
+    ),
+)

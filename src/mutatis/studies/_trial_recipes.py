@@ -1,0 +1,101 @@
+"""The studies of trials that can be run by name."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mutatis.studies._trial_bandits import BanditStudy, ProcessStudy
+from mutatis.studies._trial_belief import BELIEF_METHODS, BeliefSettings
+from mutatis.studies._trial_gradient import GRADIENT_METHODS, GradientSettings
+from mutatis.studies._trial_points import PointStudy, SparsePointStudy
+from mutatis.studies._trial_recurrent import RECURRENT_METHODS, RecurrentSettings
+from mutatis.studies._trials import TrialMethod
+
+
+@dataclass(frozen=True, kw_only=True)
+class BanditRL2(RecurrentSettings, BanditStudy):
+    """Bandits by RL2, beside the exact optimum, Gittins indices and Thompson sampling (Duan et al. 2016)."""
+
+    name: ClassVar[str] = "bandit-rl2"
+    rows: ClassVar[tuple[TrialMethod, ...]] = RECURRENT_METHODS
+    methods: tuple[str, ...] = ("RL2",)
+    environment_steps: int = 1_400_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TabularRL2(RecurrentSettings, ProcessStudy):
+    """Random decision processes by RL2, beside posterior sampling (Duan et al. 2016)."""
+
+    name: ClassVar[str] = "tabular-rl2"
+    rows: ClassVar[tuple[TrialMethod, ...]] = RECURRENT_METHODS
+    methods: tuple[str, ...] = ("RL2",)
+    environment_steps: int = 20_000_000
+    trials: int = 512
+    discount: float = 0.99
+    width: int = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointMaml(GradientSettings, PointStudy):
+    """Points that look for their goal by MAML: twenty episodes, one gradient step (Finn et al. 2017)."""
+
+    name: ClassVar[str] = "point-maml"
+    rows: ClassVar[tuple[TrialMethod, ...]] = GRADIENT_METHODS
+    methods: tuple[str, ...] = ("MAML", "MAML, PPO")
+    episodes: int = 21
+    environment_steps: int = 4_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointPearl(BeliefSettings, PointStudy):
+    """Points that look for their goal by PEARL: a belief, and acting on draws from it (Rakelly et al. 2019)."""
+
+    name: ClassVar[str] = "point-pearl"
+    rows: ClassVar[tuple[TrialMethod, ...]] = BELIEF_METHODS
+    methods: tuple[str, ...] = ("PEARL",)
+    episodes: int = 3
+    environment_steps: int = 500_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointRL2(RecurrentSettings, PointStudy):
+    """Points that look for their goal by RL2 (Duan et al. 2016)."""
+
+    name: ClassVar[str] = "point-rl2"
+    rows: ClassVar[tuple[TrialMethod, ...]] = RECURRENT_METHODS
+    methods: tuple[str, ...] = ("RL2",)
+    environment_steps: int = 8_000_000
+    trials: int = 512
+    discount: float = 0.99
+    trace: float = 0.9
+    entropy: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparsePointRL2(RecurrentSettings, SparsePointStudy):
+    """Points that are paid only near their goal, on a half circle, by RL2: exploring has to be learned."""
+
+    name: ClassVar[str] = "sparse-point-rl2"
+    rows: ClassVar[tuple[TrialMethod, ...]] = RECURRENT_METHODS
+    methods: tuple[str, ...] = ("RL2",)
+    environment_steps: int = 30_000_000
+    trials: int = 1_024
+    discount: float = 0.99
+    trace: float = 0.9
+    entropy: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparsePointPearl(BeliefSettings, SparsePointStudy):
+    """Points that are paid only near their goal, by PEARL; its critics are told the distance (Rakelly et al. 2019)."""
+
+    name: ClassVar[str] = "sparse-point-pearl"
+    rows: ClassVar[tuple[TrialMethod, ...]] = BELIEF_METHODS
+    methods: tuple[str, ...] = ("PEARL",)
+    episodes: int = 8
+    prior_episodes: int = 5
+    environment_steps: int = 1_500_000
+    discount: float = 0.9
+    learned_from: str | None = "dense_reward"
+
+
+TRIAL_STUDIES = (BanditRL2, TabularRL2, PointMaml, PointPearl, PointRL2, SparsePointRL2, SparsePointPearl)
