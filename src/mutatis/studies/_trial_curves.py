@@ -58,7 +58,7 @@ def _of_reference(view: TrialView, one: Mapping[str, Any]) -> Series:
 
 def episode_axis(episodes: int, name: str) -> Axis:
     """A tick for each episode, or for the first and round ones; a little room at both ends."""
-    room = 0.04 * (episodes - 1)
+    room = 0.04 * (episodes - 1) or 0.5
     if episodes <= FEW:
         places = range(1, episodes + 1)
     else:
