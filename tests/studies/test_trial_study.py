@@ -24,6 +24,7 @@ from mutatis.studies._trial_recipes import (
     PointRL2,
     SparsePointPearl,
     SparsePointRL2,
+    SparsePointVariBAD,
     TabularRL2,
 )
 from mutatis.studies._trials import EpisodicStudy, TrialMethod
@@ -177,7 +178,12 @@ def test_a_study_that_was_stopped_ends_with_the_same_files(tmp_path):
 
 
 LEARNERS = {
-    "RL2": SparsePointRL2(**JUDGED, environment_steps=4 * 8 * 40, trials=8, epochs=1, minibatches=2, width=8),
+    "RL2": SparsePointRL2(
+        **JUDGED, environment_steps=4 * 8 * 40, episodes=2, trials=8, epochs=1, minibatches=2, width=8
+    ),
+    "VariBAD": SparsePointVariBAD(
+        **JUDGED, environment_steps=4 * 8 * 40, episodes=2, trials=8, epochs=1, minibatches=2, width=8, decoded=2
+    ),
     "MAML": PointMaml(**JUDGED, environment_steps=4 * 3 * 2 * 40, episodes=3, tasks_per_step=3, width=8, depth=1),
     "PEARL": PointPearl(
         **JUDGED, environment_steps=4 * 80 * 40, episodes=2, updates=2, batch=4, context=4, width=8, depth=1

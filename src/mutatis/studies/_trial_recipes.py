@@ -8,6 +8,7 @@ from mutatis.studies._trial_belief import BELIEF_METHODS, BeliefSettings
 from mutatis.studies._trial_gradient import GRADIENT_METHODS, GradientSettings
 from mutatis.studies._trial_points import PointStudy, SparsePointStudy
 from mutatis.studies._trial_recurrent import RECURRENT_METHODS, RecurrentSettings
+from mutatis.studies._trial_varibad import VARIBAD_METHODS, VariBADSettings
 from mutatis.studies._trials import TrialMethod
 
 
@@ -77,11 +78,23 @@ class SparsePointRL2(RecurrentSettings, SparsePointStudy):
     name: ClassVar[str] = "sparse-point-rl2"
     rows: ClassVar[tuple[TrialMethod, ...]] = RECURRENT_METHODS
     methods: tuple[str, ...] = ("RL2",)
-    environment_steps: int = 30_000_000
-    trials: int = 1_024
-    discount: float = 0.99
+    episodes: int = 3
+    environment_steps: int = 20_000_000
+    trials: int = 512
+    epochs: int = 6
+    learning_rate: float = 2e-3
+    discount: float = 0.95
     trace: float = 0.9
     entropy: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparsePointVariBAD(VariBADSettings, SparsePointRL2):
+    """Points that are paid only near their goal, by VariBAD, whose policy sees its belief (Zintgraf et al. 2020)."""
+
+    name: ClassVar[str] = "sparse-point-varibad"
+    rows: ClassVar[tuple[TrialMethod, ...]] = (*VARIBAD_METHODS, *RECURRENT_METHODS)
+    methods: tuple[str, ...] = ("VariBAD",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,4 +111,13 @@ class SparsePointPearl(BeliefSettings, SparsePointStudy):
     learned_from: str | None = "dense_reward"
 
 
-TRIAL_STUDIES = (BanditRL2, TabularRL2, PointMaml, PointPearl, PointRL2, SparsePointRL2, SparsePointPearl)
+TRIAL_STUDIES = (
+    BanditRL2,
+    TabularRL2,
+    PointMaml,
+    PointPearl,
+    PointRL2,
+    SparsePointRL2,
+    SparsePointVariBAD,
+    SparsePointPearl,
+)
