@@ -18,7 +18,10 @@ demo: $(STAMP)
 	$(BIN)/mutatis run digits --out $(DEMO)/digits
 	$(BIN)/mutatis run symmetry-1d --ranks 1 --steps 1000 --seeds 3 --out $(DEMO)/symmetry \
 		--methods MSR 'MSR, ridge' MAML-FC MAML-Conv 'random U'
-	$(BIN)/mutatis report $(DEMO)/digits $(DEMO)/symmetry --out $(DEMO)/report.html
+	$(BIN)/mutatis run sparse-point-rl2 --seeds 1 --radius 0.3 --horizon 30 --episodes 2 --trials 256 \
+		--learning-rate 3e-3 --environment-steps 1228800 --evaluations 8 --test-trials 200 --progress-trials 100 \
+		--out $(DEMO)/exploring
+	$(BIN)/mutatis report $(DEMO)/digits $(DEMO)/symmetry $(DEMO)/exploring --out $(DEMO)/report.html
 
 test: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 15

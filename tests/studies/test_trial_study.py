@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mutatis import rl
+from mutatis.rl.families import PerfectExplorer
 from mutatis.studies import SerialExecutor, StoppedError, run_study, train
 from mutatis.studies._run import run_job
 from mutatis.studies._study import Job
@@ -19,6 +20,7 @@ from mutatis.studies._trial_points import ArcSearcher, to_origin
 from mutatis.studies._trial_recipes import (
     TRIAL_STUDIES,
     BanditRL2,
+    BusRL2,
     PointMaml,
     PointPearl,
     PointRL2,
@@ -262,6 +264,28 @@ def test_references_of_processes():
     assert known["value"] == pytest.approx(8 * known["by_episode"][0])
     assert random["value"] < sampling["value"] < known["value"]
     assert not study.published() and TabularRL2().published()[0]["value"] == 156.2
+
+
+def test_grids_are_explored_and_drawn():
+    """The numbers of the exact search: .8 with known buses, .3 without having explored."""
+    study = BusRL2(test_trials=48, pictures=24)
+    known, explorer, unexplored = study.references()
+    assert known["value"] == pytest.approx(0.8) and unexplored["value"] == pytest.approx(0.3, abs=1e-6)
+    assert explorer["by_episode"][0] < 0 and explorer["value"] == pytest.approx(0.8, abs=1e-6)
+    player = PerfectExplorer(study.family())
+    drawn = study.picture(study.test_tasks(), study.judge(48, player).first)
+    paths, links = drawn["trial_paths"], drawn["trial_links"]
+    assert paths.shape == (24, 2, 21, 2) and (paths[:, :, 0] == 4).all()
+    np.testing.assert_array_equal(paths[:, 1, -1], drawn["trial_goals"][:, 1])
+    # Who walks makes one step at most, and who makes more rides a bus of the task.
+    for path, pairs in zip(paths.reshape(24, 42, 2), links.tolist(), strict=True):
+        rides = [
+            [a, b]
+            for a, b in zip(path.tolist(), path.tolist()[1:], strict=False)
+            if np.abs(np.subtract(a, b)).sum() > 1
+        ]
+        buses = [pair for pair in rides if pair[1] != [4, 4]]  # the second episode begins at (4, 4)
+        assert buses and all(pair in pairs or pair[::-1] in pairs for pair in buses)
 
 
 def test_closing_lines_name_the_score_and_what_it_is_compared_with(tmp_path):

@@ -6,6 +6,7 @@ from typing import ClassVar
 from mutatis.studies._trial_bandits import BanditStudy, ProcessStudy
 from mutatis.studies._trial_belief import BELIEF_METHODS, BeliefSettings
 from mutatis.studies._trial_gradient import GRADIENT_METHODS, GradientSettings
+from mutatis.studies._trial_grids import BusStudy
 from mutatis.studies._trial_points import PointStudy, SparsePointStudy
 from mutatis.studies._trial_recurrent import RECURRENT_METHODS, RecurrentSettings
 from mutatis.studies._trial_varibad import VARIBAD_METHODS, VariBADSettings
@@ -111,6 +112,20 @@ class SparsePointPearl(BeliefSettings, SparsePointStudy):
     learned_from: str | None = "dense_reward"
 
 
+@dataclass(frozen=True, kw_only=True)
+class BusRL2(RecurrentSettings, BusStudy):
+    """Grids whose buses have to be explored, by RL2: what exploring apart is measured against (Liu et al. 2021)."""
+
+    name: ClassVar[str] = "bus-rl2"
+    rows: ClassVar[tuple[TrialMethod, ...]] = RECURRENT_METHODS
+    methods: tuple[str, ...] = ("RL2",)
+    environment_steps: int = 20_000_000
+    trials: int = 512
+    discount: float = 0.99
+    trace: float = 0.9
+    width: int = 128
+
+
 TRIAL_STUDIES = (
     BanditRL2,
     TabularRL2,
@@ -120,4 +135,5 @@ TRIAL_STUDIES = (
     SparsePointRL2,
     SparsePointVariBAD,
     SparsePointPearl,
+    BusRL2,
 )
