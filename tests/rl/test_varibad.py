@@ -246,3 +246,9 @@ def test_bad_settings_are_named():
             rl.VariBAD(GRIDS, **{name: 0})
     with pytest.raises(ValueError, match="does not divide the 10 trials"):
         rl.VariBAD(GRIDS, trials=10, minibatches=4)
+    learner, state, _ = on_grids()
+    wider = rl.BeliefActor(GRIDS, 3, hidden=(4,), key=KEY)
+    with pytest.raises(ValueError, match="actor: takes"):
+        learner.init(wider, state.model, key=KEY)
+    with pytest.raises(ValueError, match="draws"):
+        state.model.expected_rewards(rl.Gaussian(jnp.zeros(2), jnp.zeros(2)), jnp.zeros((1, 1)), draws=0, key=KEY)

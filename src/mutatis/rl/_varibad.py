@@ -133,9 +133,9 @@ class VariBADProgress(NamedTuple):
     returns: Float[Array, "episodes"]
     """Of the episodes of a trial, the mean over trials, before the update."""
     reconstruction: Float[Array, ""]
-    """What a trial brings surprises by, as in `TrialBound`, in nats; of one minibatch before the update."""
+    """The surprise of `TrialBound`, in nats a trial; of one minibatch, before the update."""
     divergence: Float[Array, ""]
-    """What a row changes a belief by, in nats; likewise."""
+    """By how much a row changes the belief, in nats; likewise."""
     loss: Float[Array, ""]
     """The policy's."""
     kl: Float[Array, ""]
@@ -240,7 +240,17 @@ class VariBAD(eqx.Module):
         return BeliefActor(family, self.latent, hidden=hidden, key=actor_key), TaskModel(encoder, decoder)
 
     def init(self, actor: BeliefActor, model: TaskModel, *, key: Key) -> VariBADState:
-        """The state before the first trial; the key is consumed."""
+        """The state before the first trial; the key is consumed.
+
+        **Raises:** `ValueError` if the actor has no room for the beliefs of the model.
+        """
+        numbers = self.control.family.observation_size + model.encoder.head.bias.shape[0]
+        room = actor.policy.layers[0].weight.shape[0]
+        if room != numbers:
+            raise ValueError(
+                f"actor: takes {room} numbers, but observation and belief are {numbers}; make actor and model with one "
+                "latent."
+            )
         acting_key, modelling_key, key = jax.random.split(key, 3)
         control = self.control.init(actor, key=acting_key)
         modelling = Learner(model, NoAdaptation())

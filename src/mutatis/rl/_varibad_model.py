@@ -12,6 +12,7 @@ from mutatis._tree import repeated
 from mutatis._types import Key, Scalar, Tree
 from mutatis.nn import Linear, Sequential, mlp
 from mutatis.nn._layers import beside
+from mutatis.rl._counts import check_counts
 from mutatis.rl._family import Box, Discrete, Family
 from mutatis.rl._gaussian import Gaussian
 from mutatis.rl._memory import AbstractMemory, read_step
@@ -151,10 +152,16 @@ class TaskModel(eqx.Module):
     ) -> Float[Array, "places"]:
         """The rewards that one belief, (latent,), makes expected for arriving at some observations.
 
+        Decoders learn what all rows of a trial bring, past ones included: what was met in the trial counts for more
+        here than in a posterior mean of what is to come.
+
         - `observation`, `action`: from where and by what; without them by staying, with no action.
         - `draws`: of m, over which the mean is taken.
         - `key`: consumed.
+
+        **Raises:** `ValueError` if `draws` is below 1.
         """
+        check_counts(draws=draws)
         observation = outcome if observation is None else observation
         action = self.decoder.actions.none(outcome.shape[0]) if action is None else action
         drawn = Gaussian(*(repeated(x, draws) for x in (belief.mean, belief.log_std))).sample(key=key)
