@@ -34,7 +34,7 @@ def test_the_line_counts_jobs_and_steps_and_names_the_newest_job(tmp_path):
     assert "steps/s" in text and "left" in text
     assert text.endswith("ERM, seed 1: step 20/400, loss 0.5")
     note(tmp_path, JOBS[1], step=400, steps=400, clock=6.0, state="judging")
-    assert line.line().endswith("ERM, seed 1: judging on the test groups")
+    assert line.line().endswith("ERM, seed 1: judging what was learned")
 
 
 def test_steps_of_an_earlier_process_do_not_count_as_speed(tmp_path):

@@ -248,6 +248,17 @@ def test_a_run_that_has_just_begun_or_has_nothing_to_compare_with_has_a_page(tmp
     assert "Adaptation within a trial" not in words and "Episode 1" in words
 
 
+def test_runs_with_other_settings_stand_beside_each_other(tmp_path):
+    few = make_trial_run(tmp_path / "few", methods={"RL2": METHODS["RL2"]}, episodes=3)
+    make_trial_run(tmp_path / "many", methods={"RL2": METHODS["RL2"]})
+    page = write_report([tmp_path / "few", tmp_path / "many"], tmp_path / "r.html")
+    shown = dict(table(page.read_text())[:2])
+    assert list(shown) == ["RL2 (episodes=3)", "RL2 (episodes=6)"]
+    assert shown["RL2 (episodes=3)"][2] == "—"  # it has no sixth episode
+    share = 100 * (values(few, "RL2", "episode 3").mean() - 0.5) / 12.5
+    assert shown["RL2 (episodes=3)"][3].startswith(f"{share:.1f} %")
+
+
 def test_the_page_is_well_formed(run):
     _, _, page = run
     parser = Balanced()

@@ -290,7 +290,7 @@ def test_grids_are_explored_and_drawn():
 
 def test_closing_lines_name_the_score_and_what_it_is_compared_with(tmp_path):
     study = BanditRL2(arms=2, pulls=2, seeds=1, test_trials=100, methods=("RL2",), environment_steps=16_384)
-    common = {"seed": 0, "metric": "return", "environment steps": 16_000}
+    common = {"seed": 0, "metric": "return", "environment steps": 16_000, "support": 0}
     rows = [common | {"method": "RL2", "group": "whole trial", "value": 1.04}]
     said = study.closing(rows).splitlines()
     assert said[0] == "The return of the whole trial:"

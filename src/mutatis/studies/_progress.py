@@ -136,7 +136,7 @@ class ProgressLine:
 
 def _describe(job: Job, timing: dict[str, Any]) -> str:
     if timing.get("state") == "judging":
-        return f"{job}: judging on the test groups"
+        return f"{job}: judging what was learned"
     values = ", ".join(
         f"{name} {value:.3g}"
         for name, value in timing.get("metrics", {}).items()

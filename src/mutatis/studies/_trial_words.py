@@ -9,15 +9,17 @@ from mutatis.shift._metrics import seed_interval
 from mutatis.studies._numbers import amount, written
 
 WHOLE = "whole trial"
+"""The group of a row that sums up all episodes."""
 
 
 def scores_by_seed(
     trial: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], method: str, metric: str = "return"
 ) -> dict[int, float]:
-    """Seed to what counts of a trial."""
-    group = WHOLE if trial["whole"] else f"{trial['episode']} {trial['episodes']}"
-    mine = (row for row in rows if (row["method"], row["metric"], row["group"]) == (method, metric, group))
-    return {row["seed"]: float(row["value"]) for row in mine if row["value"] is not None}
+    """Seed to what counts of a trial: all of it, or its last episode."""
+    mine = [row for row in rows if row["method"] == method and row["metric"] == metric]
+    counting = [row for row in mine if (row["group"] == WHOLE) == bool(trial["whole"])]
+    last = {row["seed"]: row for row in sorted(counting, key=lambda row: row["support"])}
+    return {seed: float(row["value"]) for seed, row in last.items() if row["value"] is not None}
 
 
 def share_of_the_way(value: float, references: Sequence[Mapping[str, Any]]) -> float:

@@ -14,10 +14,7 @@ from mutatis._types import Key, Tree
 from mutatis.rl import Family, Memoryless, Player, Trials
 from mutatis.studies._study import Job, Outcome, Schedule, Study
 from mutatis.studies._trial_parts import RETURN, SUCCESS, Judged, Reference, TrialSet, judged
-from mutatis.studies._trial_words import closing_lines
-
-TRIAL = "whole trial"
-"""The group of a row that sums up all episodes."""
+from mutatis.studies._trial_words import WHOLE, closing_lines
 
 
 class TrialAgent(Protocol):
@@ -174,7 +171,7 @@ class TrialStudy(Study):
         del seed
         for method in self.methods:
             self.schedule(_agent(self, method))
-        score = "whole trial" if self.scores_whole_trial else f"last {self.episode}"
+        score = WHOLE if self.scores_whole_trial else f"last {self.episode}"
         trial = {
             "episodes": self.trial_episodes,
             "episode": self.episode,
@@ -225,7 +222,7 @@ class TrialStudy(Study):
             for k, value in enumerate(values.mean(axis=0))
         ]
         total = float(found.returns.sum(axis=1).mean())
-        rows.append(common | {"group": TRIAL, "metric": RETURN, "value": total, "support": 0})
+        rows.append(common | {"group": WHOLE, "metric": RETURN, "value": total, "support": 0})
         _, tasks = _worlds(self)
         drawn = self.picture(jax.tree.map(lambda x: x[: self.pictures], tasks), found.first) if self.pictures else {}
         return Outcome(rows, dict(drawn))
