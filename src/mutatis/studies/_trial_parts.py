@@ -9,8 +9,7 @@ import jax
 
 from mutatis._types import Key, Tree
 from mutatis.rl import Family, Player, Trials, play
-
-RETURN, SUCCESS = "return", "success"
+from mutatis.studies._trial_words import SUCCESS
 
 
 @dataclass(frozen=True)

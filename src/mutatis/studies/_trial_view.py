@@ -11,9 +11,10 @@ import numpy as np
 from mutatis.shift._metrics import Interval, not_distinguishable_from_best, seed_interval
 from mutatis.studies._charts import Style
 from mutatis.studies._results import Results
+from mutatis.studies._trial_words import RETURN as RETURN
+from mutatis.studies._trial_words import SUCCESS as SUCCESS
 from mutatis.studies._trial_words import scores_by_seed, share_of_the_way
 
-RETURN, SUCCESS = "return", "success"
 STEPS = "environment steps"
 
 

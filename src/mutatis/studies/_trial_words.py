@@ -8,12 +8,13 @@ import numpy as np
 from mutatis.shift._metrics import seed_interval
 from mutatis.studies._numbers import amount, written
 
+RETURN, SUCCESS = "return", "success"
 WHOLE = "whole trial"
 """The group of a row that sums up all episodes."""
 
 
 def scores_by_seed(
-    trial: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], method: str, metric: str = "return"
+    trial: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], method: str, metric: str = RETURN
 ) -> dict[int, float]:
     """Seed to what counts of a trial: all of it, or its last episode."""
     mine = [row for row in rows if row["method"] == method and row["metric"] == metric]

@@ -13,8 +13,8 @@ from mutatis._citation import citation
 from mutatis._types import Key, Tree
 from mutatis.rl import Family, Memoryless, Player, Trials
 from mutatis.studies._study import Job, Outcome, Schedule, Study
-from mutatis.studies._trial_parts import RETURN, SUCCESS, Judged, Reference, TrialSet, judged
-from mutatis.studies._trial_words import WHOLE, closing_lines
+from mutatis.studies._trial_parts import Judged, Reference, TrialSet, judged
+from mutatis.studies._trial_words import RETURN, SUCCESS, WHOLE, closing_lines
 
 
 class TrialAgent(Protocol):
