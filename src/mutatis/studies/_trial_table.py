@@ -41,7 +41,7 @@ def trial_table(view: TrialView) -> Markup:
         element("tbody", body),
         element("tbody", computed, class_="reference") if computed else None,
         element("tbody", others, class_="reference") if others else None,
-        class_="summary control trials",
+        class_="summary control trials" + (" three" if len(shown_episodes(view)) == 3 else ""),
     )
     return section("Summary", element("div", table, class_="scroll"), note=_note(view))
 
