@@ -139,6 +139,14 @@ LIU_2021_CAGRAD = """\
   year      = {2021}
 }"""
 
+LIU_2021_DREAM = """\
+@inproceedings{liu2021dream,
+  title     = {Decoupling Exploration and Exploitation for Meta-Reinforcement Learning without Sacrifices},
+  author    = {Liu, Evan Zheran and Raghunathan, Aditi and Liang, Percy and Finn, Chelsea},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2021}
+}"""
+
 LIU_2021_IMTL = """\
 @inproceedings{liu2021imtl,
   title     = {Towards Impartial Multi-task Learning},

@@ -30,6 +30,7 @@ from mutatis.nn._layers import Start as Start
 from mutatis.nn._layers import he_uniform as he_uniform
 from mutatis.nn._layers import mlp as mlp
 from mutatis.nn._layers import relu as relu
+from mutatis.nn._layers import standard_normal as standard_normal
 from mutatis.nn._layers import zeros as zeros
 from mutatis.nn._norm import BatchNorm as BatchNorm
 from mutatis.nn._norm import Moments as Moments

@@ -34,6 +34,12 @@ def he_uniform(key: Key, shape: tuple[int, ...], fan_in: int, dtype: Any) -> Arr
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
+def standard_normal(key: Key, shape: tuple[int, ...], fan_in: int, dtype: Any) -> Array:
+    """Draws from N(0, 1), as tables of embeddings begin."""
+    del fan_in
+    return jax.random.normal(key, shape, dtype)
+
+
 def zeros(key: Key, shape: tuple[int, ...], fan_in: int, dtype: Any) -> Array:
     """Zeros, whatever the key."""
     del key, fan_in

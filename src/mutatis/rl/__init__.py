@@ -17,6 +17,11 @@ from mutatis.rl._collect import Collected as Collected
 from mutatis.rl._collect import Moments as Moments
 from mutatis.rl._collect import Standardised as Standardised
 from mutatis.rl._collect import collect as collect
+from mutatis.rl._dream import DREAM as DREAM
+from mutatis.rl._dream import DREAMProgress as DREAMProgress
+from mutatis.rl._dream import DREAMState as DREAMState
+from mutatis.rl._dream_networks import DREAMNetworks as DREAMNetworks
+from mutatis.rl._dream_player import DREAMPlayer as DREAMPlayer
 from mutatis.rl._environment import Environment as Environment
 from mutatis.rl._environment import FamilyEnvironment as FamilyEnvironment
 from mutatis.rl._family import AbstractFamily as AbstractFamily
@@ -37,6 +42,7 @@ from mutatis.rl._maml import MAMLState as MAMLState
 from mutatis.rl._memory import GRU as GRU
 from mutatis.rl._memory import AbstractMemory as AbstractMemory
 from mutatis.rl._memory import CausalAttention as CausalAttention
+from mutatis.rl._memory import LargestSoFar as LargestSoFar
 from mutatis.rl._pearl import PEARL as PEARL
 from mutatis.rl._pearl import BelievingPlayer as BelievingPlayer
 from mutatis.rl._pearl import PEARLProgress as PEARLProgress
@@ -56,6 +62,8 @@ from mutatis.rl._recurrent import RecurrentPlayer as RecurrentPlayer
 from mutatis.rl._recurrent import RecurrentPolicy as RecurrentPolicy
 from mutatis.rl._recurrent import Seen as Seen
 from mutatis.rl._recurrent import recurrent_policy as recurrent_policy
+from mutatis.rl._recurrent_q import RecurrentQ as RecurrentQ
+from mutatis.rl._recurrent_q import temporal_difference as temporal_difference
 from mutatis.rl._replay import Replay as Replay
 from mutatis.rl._replay import Transitions as Transitions
 from mutatis.rl._replay import replay_bytes as replay_bytes

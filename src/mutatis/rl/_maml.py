@@ -1,5 +1,6 @@
 """MAML for policies: a start from which one gradient step on a task's own episodes goes far."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -10,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from mutatis._citation import cites
 from mutatis._outer import OuterState, outer_init, outer_step
 from mutatis._references import FINN_2017, ROTHFUSS_2019
-from mutatis._rule import Learner, adapt
+from mutatis._rule import Learner
 from mutatis._task import Task
 from mutatis._timestep import Timestep
 from mutatis._tree import repeated, scan
@@ -41,6 +42,25 @@ class Acting(eqx.Module):
         """Actions in all worlds."""
         chances = self.policy(observation, jnp.zeros((), jnp.int32))
         return chances.sample(key=key) if self.noise else chances.mode
+
+
+class ActingByTask(eqx.Module):
+    """Policies that a rule adapted, one for each task; the worlds of a task lie next to each other.
+
+    - `state`: of the rule, (tasks, ...).
+    """
+
+    learner: Learner
+    state: Tree
+
+    def __call__(self, observation: Float[Array, "worlds features"], key: Key) -> Array:
+        """Actions in all worlds."""
+        rule, model = self.learner.rule, self.learner.model
+        tasks = jax.tree.leaves(self.state)[0].shape[0]
+        act = lambda state, observation, key: Acting(rule.bind(model, state))(observation, key)
+        by_task = observation.reshape(tasks, -1, observation.shape[1])
+        action = jax.vmap(act)(self.state, by_task, jax.random.split(key, tasks))
+        return action.reshape(-1, *action.shape[2:])
 
 
 class MAMLState(NamedTuple):
@@ -140,21 +160,16 @@ class MAML(eqx.Module):
         key, task_key, before_key, adapt_key, after_key = jax.random.split(state.key, 5)
         tasks = self.family.sample(task_key, self.tasks)
         learner = state.learner
-        keys = lambda key: jax.random.split(key, self.tasks)
-
-        def before(task: Tree, key: Key) -> tuple[Any, Trials]:
-            trials = self._episodes(learner.model, task, key)
-            return self._judged(learner.model, trials), trials
-
-        def after(task: Tree, context: Any, adapt_key: Key, key: Key) -> tuple[Any, Trials]:
-            adapted = adapt(learner, context, key=adapt_key)
-            trials = self._episodes(adapted, task, key)
-            return self._judged(adapted, trials), trials
-
-        context, first = jax.vmap(before)(tasks, keys(before_key))
-        query, second = jax.vmap(after)(tasks, context, keys(adapt_key), keys(after_key))
+        rule, model = learner.rule, learner.model
+        first = self._episodes(tasks, Acting(model), before_key)
+        context = jax.vmap(lambda trials: self._judged(model, trials))(first)
+        update = lambda context, key: rule.update(model, rule.init(model), context, key=key)
+        adapted = jax.vmap(update)(context, jax.random.split(adapt_key, self.tasks))
+        second = self._episodes(tasks, ActingByTask(learner, adapted), after_key)
+        query = jax.vmap(lambda state, trials: self._judged(rule.bind(model, state), trials))(adapted, second)
         learner, outer, losses = self._follow(learner, state.outer, Task(context, query, jnp.arange(self.tasks)))
-        progress = MAMLProgress(first.returns().mean(), second.returns().mean(), losses.mean(), _taken(outer, losses))
+        before, after = (trials.returns().mean() for trials in (first, second))
+        progress = MAMLProgress(before, after, losses.mean(), _taken(outer, losses))
         return MAMLState(learner, outer, key, state.steps + 1), progress
 
     def _follow(self, learner: Learner, outer: OuterState, tasks: Task) -> tuple[Learner, OuterState, Losses]:
@@ -173,9 +188,11 @@ class MAML(eqx.Module):
         (learner, outer), losses = scan(step, (learner, outer), length=method.epochs)
         return learner, outer, losses[0]
 
-    def _episodes(self, policy: Policy, task: Tree, key: Key) -> Trials:
-        """Episodes of one task, side by side."""
-        return play(self.family, repeated(task, self.episodes), Memoryless(Acting(policy)), key=key)
+    def _episodes(self, tasks: Tree, policy: Callable[[Array, Key], Array], key: Key) -> Trials:
+        """Episodes of every task, all side by side in one lot of worlds; leaves lead with tasks and episodes."""
+        worlds = jax.tree.map(lambda x: jnp.repeat(x, self.episodes, axis=0), tasks)
+        trials = play(self.family, worlds, Memoryless(policy), key=key)
+        return jax.tree.map(lambda x: x[:, 0].reshape(self.tasks, self.episodes, *x.shape[2:]), trials)
 
     def _judged(self, policy: Policy, trials: Trials) -> tuple[Batch, Any]:
         return judged(policy, trials, discount=self.discount, trace=self.trace)

@@ -1,4 +1,4 @@
-"""What reads a trial step by step, or all at once to the same numbers: a recurrent network and causal attention."""
+"""What reads a trial step by step or all at once, to the same numbers: recurrent, attention, the largest so far."""
 
 from abc import abstractmethod
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from mutatis._types import Key, Tree
 from mutatis.nn._attention import Block, Cache, LayerNorm
-from mutatis.nn._layers import Linear
+from mutatis.nn._layers import Linear, Sequential, SmallUniform, Start, mlp, relu, zeros
 from mutatis.nn._ring import append_rows
 
 
@@ -34,40 +34,85 @@ class AbstractMemory(eqx.Module):
 
 
 class GRU(AbstractMemory):
-    """A gated recurrent unit (Cho et al. 2014) with orthogonal weights, on a linear map of the rows.
+    r"""A gated recurrent unit (Cho et al. 2014) with orthogonal weights of the state.
+
+    $$h_t = (1 - z) \, n + z \, h_{t-1}, \qquad n = \tanh(W_n x_t + b_n + r \, (U_n h_{t-1} + c))$$
+
+    with r and z the logistic function of W x + U h + b, each of its own.
 
     - `features`, `width`: of the rows, of the state.
     """
 
-    cell: eqx.nn.GRUCell
+    rows: Linear
+    """W and b, of r, z and n."""
+    state: Float[Array, "width 3*width"]
+    """U."""
+    bias: Float[Array, "width"]
+    """c."""
 
     def __init__(self, features: int, width: int = 64, *, key: Key):
-        cell_key, *keys = jax.random.split(key, 4)
-        cell = eqx.nn.GRUCell(features, width, key=cell_key)
+        rows_key, *keys = jax.random.split(key, 4)
+        self.rows = Linear(features, 3 * width, start=Start(SmallUniform(width**-0.5), zeros), key=rows_key)
         orthogonal = jax.nn.initializers.orthogonal()
-        hidden = jnp.concatenate([orthogonal(each, (width, width)) for each in keys])
-        biases = jnp.zeros(3 * width), jnp.zeros(width)
-        self.cell = eqx.tree_at(lambda c: (c.weight_hh, c.bias, c.bias_n), cell, (hidden, *biases))
+        self.state = jnp.concatenate([orthogonal(each, (width, width)) for each in keys], axis=1)
+        self.bias = jnp.zeros(width)
 
     @property
     def width(self) -> int:
         """Of the state, which is what it says."""
-        return self.cell.hidden_size
+        return self.bias.shape[0]
 
     def start(self) -> Float[Array, "width"]:
         """Zeros."""
-        return jnp.zeros(self.width, self.cell.weight_hh.dtype)
+        return jnp.zeros_like(self.bias)
 
     def read(
         self, state: Float[Array, "width"], rows: Float[Array, "rows features"], real: Bool[Array, "rows"]
     ) -> tuple[Float[Array, "width"], Float[Array, "rows width"]]:
-        """One step after the other."""
+        """One step after the other, but for what depends on the rows alone: that is made of all at once."""
 
         def step(state: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
-            state = jnp.where(row[1], self.cell(row[0], state), state)
+            reset, keep, new = jnp.split(row[0], 3)
+            own_reset, own_keep, own_new = jnp.split(state @ self.state, 3)
+            share = jax.nn.sigmoid(keep + own_keep)
+            new = jnp.tanh(new + jax.nn.sigmoid(reset + own_reset) * (own_new + self.bias))
+            state = jnp.where(row[1], new + share * (state - new), state)
             return state, state
 
-        return jax.lax.scan(step, state, (rows, real))
+        return jax.lax.scan(step, state, (self.rows(rows), real))
+
+
+class LargestSoFar(AbstractMemory):
+    """The greatest value so far of each of some features of a row (max pooling, Qi et al. 2017).
+
+    It does not know in which order rows came, nor how often: what a row shows, once or a hundred times, it shows. What
+    is learned of single rows therefore holds for any number of them together.
+
+    - `features`, `width`: of the rows, of what is said, which is never negative.
+    """
+
+    embed: Sequential
+    size: int = eqx.field(static=True)
+
+    def __init__(self, features: int, width: int = 64, *, key: Key):
+        self.embed, self.size = mlp((features, width, width), key=key), width
+
+    @property
+    def width(self) -> int:
+        """Of the state, which is what it says."""
+        return self.size
+
+    def start(self) -> Float[Array, "width"]:
+        """Zeros."""
+        return jnp.zeros(self.size)
+
+    def read(
+        self, state: Float[Array, "width"], rows: Float[Array, "rows features"], real: Bool[Array, "rows"]
+    ) -> tuple[Float[Array, "width"], Float[Array, "rows width"]]:
+        """All at once."""
+        shown = jnp.where(real[:, None], relu(self.embed(rows)), 0).astype(state.dtype)
+        said = jnp.maximum(jax.lax.cummax(shown, axis=0), state[None])
+        return said[-1], said
 
 
 class CausalAttention(AbstractMemory):

@@ -1,7 +1,7 @@
 """Soft actor-critic for one task or many (Haarnoja et al. 2018; for many tasks Yu et al. 2019)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -25,6 +25,7 @@ from mutatis.rl._tanh_gaussian import TanhGaussian
 from mutatis.rules._none import NoAdaptation
 from mutatis.weightings._average import Average
 
+T = TypeVar("T")
 Net = Callable[[Array, Array], Array]
 """`net(x (rows, features), task) -> (rows, outputs)`, as the networks of `mutatis.nn` that know their task."""
 
@@ -301,10 +302,10 @@ class SoftActorCritic(eqx.Module):
         return reward + self.discount.astype(reward.dtype) * (1 - batch.terminated) * soft_value
 
 
-def followed(targets: Twin, critics: Twin, share: Scalar) -> Twin:
-    """The targets, so far on their way to the critics."""
+def followed(targets: T, networks: T, share: Scalar) -> T:
+    """The targets, so far on their way to the networks."""
     step = lambda old, new: old + share.astype(old.dtype) * (new - old) if eqx.is_array(old) else old
-    return jax.tree.map(step, targets, critics)
+    return jax.tree.map(step, targets, networks)
 
 
 def _apart(state: SoftState) -> SoftState:

@@ -96,6 +96,10 @@ class BusGrids(AbstractFamily):
         """Left, up, right, down, wait, ride, stop."""
         return Discrete(len(_WAYS))
 
+    def identify(self, task: Int[Array, ""]) -> Float[Array, "num_tasks"]:
+        """The task's number as one out of all."""
+        return jax.nn.one_hot(task, self.num_tasks)
+
     def sample(self, key: Key, count: int) -> Int[Array, "tasks"]:
         """From those to train on, all equally likely."""
         return jax.random.choice(key, jnp.asarray(self.train_tasks, jnp.int32), (count,))
