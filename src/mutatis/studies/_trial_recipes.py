@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from mutatis.studies._trial_bandits import BanditStudy, ProcessStudy
 from mutatis.studies._trial_belief import BELIEF_METHODS, BeliefSettings
+from mutatis.studies._trial_dream import DREAM_METHODS, DREAMSettings
 from mutatis.studies._trial_gradient import GRADIENT_METHODS, GradientSettings
 from mutatis.studies._trial_grids import BusStudy
 from mutatis.studies._trial_points import PointStudy, SparsePointStudy
@@ -126,6 +127,17 @@ class BusRL2(RecurrentSettings, BusStudy):
     width: int = 128
 
 
+@dataclass(frozen=True, kw_only=True)
+class BusDream(DREAMSettings, BusRL2):
+    """Grids whose buses have to be explored, by DREAM: exploring is learned apart from exploiting (Liu et al. 2021)."""
+
+    name: ClassVar[str] = "bus-dream"
+    rows: ClassVar[tuple[TrialMethod, ...]] = (*DREAM_METHODS, *RECURRENT_METHODS)
+    methods: tuple[str, ...] = ("DREAM", "DREAM, not decoupled", "RL2")
+    environment_steps: int = 3_100_000
+    width: int = 64
+
+
 TRIAL_STUDIES = (
     BanditRL2,
     TabularRL2,
@@ -136,4 +148,5 @@ TRIAL_STUDIES = (
     SparsePointVariBAD,
     SparsePointPearl,
     BusRL2,
+    BusDream,
 )
