@@ -1,6 +1,6 @@
 """A policy that remembers its trial, and the player that acts with it."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -81,6 +81,24 @@ def recurrent_policy(family: Family, *, width: int = 64, reward_scale: float = 1
     return RecurrentPolicy(family, GRU(inputs(family), width, key=memory_key), reward_scale=reward_scale, key=key)
 
 
+class RememberingPolicy(Protocol):
+    """What `RecurrentPlayer` acts by: `RecurrentPolicy`, VariBAD's `BeliefPolicy`."""
+
+    @property
+    def memory(self) -> AbstractMemory:
+        """Reads the rows of a trial."""
+        ...
+
+    @property
+    def actions(self) -> Discrete | Box:
+        """Of the family."""
+        ...
+
+    def step(self, state: Tree, seen: Seen) -> tuple[Tree, Any]:
+        """The memory, and the distributions of actions, in N worlds one row later."""
+        ...
+
+
 class PlayedSoFar(NamedTuple):
     """The memory of `RecurrentPlayer`, in N worlds."""
 
@@ -97,7 +115,7 @@ class RecurrentPlayer(eqx.Module):
     - `noise`: whether actions are drawn, or the likeliest (the mean) is taken.
     """
 
-    policy: RecurrentPolicy
+    policy: RememberingPolicy
     noise: bool = eqx.field(static=True, default=True)
 
     def start(self, worlds: int) -> PlayedSoFar:

@@ -1,7 +1,7 @@
 """VariBAD: a policy that sees what it believes of its task, and how sure of it it is."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -24,7 +24,7 @@ from mutatis.rl._gaussian import Gaussian
 from mutatis.rl._memory import GRU, AbstractMemory
 from mutatis.rl._play import Trials, play
 from mutatis.rl._proximal import ProximalLoss
-from mutatis.rl._recurrent import RecurrentPlayer, RecurrentPolicy, Seen, inputs
+from mutatis.rl._recurrent import RecurrentPlayer, Seen, inputs
 from mutatis.rl._rl2 import RL2
 from mutatis.rl._varibad_model import BeliefEncoder, Lived, TaskDecoder, TaskModel, TrialBound, lived
 from mutatis.rules._none import NoAdaptation
@@ -118,7 +118,7 @@ class VariBADState(NamedTuple):
 
     def player(self, *, noise: bool = True) -> RecurrentPlayer:
         """What plays with the policy as it is; `noise` as in `RecurrentPlayer`."""
-        return RecurrentPlayer(cast(RecurrentPolicy, self.policy), noise)
+        return RecurrentPlayer(self.policy, noise)
 
     def beliefs(self, trials: Trials) -> Gaussian:
         """What is believed in every row of some trials before its action, (worlds, episodes, horizon, latent)."""

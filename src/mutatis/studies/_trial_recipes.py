@@ -66,7 +66,9 @@ class PointRL2(RecurrentSettings, PointStudy):
     name: ClassVar[str] = "point-rl2"
     rows: ClassVar[tuple[TrialMethod, ...]] = RECURRENT_METHODS
     methods: tuple[str, ...] = ("RL2",)
-    environment_steps: int = 8_000_000
+    environment_steps: int = 10_000_000
+    noise: bool = False
+    reward_scale: float = 0.1
     trials: int = 512
     discount: float = 0.99
     trace: float = 0.9
