@@ -15,8 +15,8 @@ for both. First both compute updates from the same weights, trials and noise in 
 (`_trials_agreement.py`): they must agree to 1e-10. Then each side is a process of its own, on the same cores; they take
 turns, and the tables show medians over the rounds. The ratio is the median over the rounds of our rate by the other's:
 by processor time, which is the one to trust where other programs run, and by the clock. "playing" is the same without
-any learning. With `--threads 2` or more on a busy machine, set OMP_WAIT_POLICY=PASSIVE: PyTorch's threads otherwise spend
-most of their time waiting for each other.
+any learning. With `--threads 2` or more on a busy machine, set OMP_WAIT_POLICY=PASSIVE: PyTorch's threads otherwise
+spend most of their time waiting for each other.
 """
 
 import argparse
