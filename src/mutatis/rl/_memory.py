@@ -69,17 +69,18 @@ class GRU(AbstractMemory):
     def read(
         self, state: Float[Array, "width"], rows: Float[Array, "rows features"], real: Bool[Array, "rows"]
     ) -> tuple[Float[Array, "width"], Float[Array, "rows width"]]:
-        """One step after the other, but for what depends on the rows alone: that is made of all at once."""
+        """One step after the other."""
 
+        # What is made of the rows alone could be made of all at once; cutting that into steps takes longer.
         def step(state: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
-            reset, keep, new = jnp.split(row[0], 3)
+            reset, keep, new = jnp.split(self.rows(row[0][None])[0], 3)
             own_reset, own_keep, own_new = jnp.split(state @ self.state, 3)
             share = jax.nn.sigmoid(keep + own_keep)
             new = jnp.tanh(new + jax.nn.sigmoid(reset + own_reset) * (own_new + self.bias))
             state = jnp.where(row[1], new + share * (state - new), state)
             return state, state
 
-        return jax.lax.scan(step, state, (self.rows(rows), real))
+        return jax.lax.scan(step, state, (rows, real))
 
 
 class LargestSoFar(AbstractMemory):
