@@ -144,7 +144,8 @@ def test_a_run_leaves_rows_a_page_and_closing_lines(tmp_path):
 
 def test_published_numbers_stand_in_the_description_and_at_the_end():
     study = Ml10RL2()
-    assert "RL2 35.8% (version 2 rewards, 500 actions, maximum over training" in study.data(0).description
+    described = study.data(0).description
+    assert "MAML 31.6 %, RL2 35.8 %, PEARL 13.0 % (20 M steps, version 2 rewards, 500 actions, maximum" in described
     rows = [
         {"method": "RL2", "seed": 0, "metric": metric, "group": group, "value": value, "support": 1,
          "environment steps": 20_000_000}

@@ -145,7 +145,11 @@ class BusDream(DREAMSettings, BusRL2):
 
 @dataclass(frozen=True, kw_only=True)
 class Ml10RL2(RecurrentSettings, WorldStudy):
-    """ML10 by RL2: ten training tasks, five that were never met, ten episodes to adapt (Yu et al. 2019)."""
+    """ML10 by RL2: ten training tasks, five that were never met, ten episodes to adapt (Yu et al. 2019).
+
+    Settings of McLean et al. 2025. **Deviations:** no layers before the memory; a value head in place of a linear
+    baseline; gradients go through whole trials, of eleven episodes, not ten: the last, which counts, is trained too.
+    """
 
     name: ClassVar[str] = "ml10-rl2"
     rows: ClassVar[tuple[TrialMethod, ...]] = RECURRENT_METHODS
@@ -163,7 +167,10 @@ class Ml10RL2(RecurrentSettings, WorldStudy):
 
 @dataclass(frozen=True, kw_only=True)
 class Ml10Maml(GradientSettings, WorldStudy):
-    """ML10 by MAML with TRPO: ten training tasks, five that were never met, one gradient step (Yu et al. 2019)."""
+    """ML10 by MAML with TRPO: ten training tasks, five that were never met, one gradient step (Yu et al. 2019).
+
+    Settings of McLean et al. 2025.
+    """
 
     name: ClassVar[str] = "ml10-maml"
     rows: ClassVar[tuple[TrialMethod, ...]] = GRADIENT_METHODS
@@ -174,7 +181,11 @@ class Ml10Maml(GradientSettings, WorldStudy):
 
 @dataclass(frozen=True, kw_only=True)
 class Ml10Pearl(BeliefSettings, WorldStudy):
-    """ML10 by PEARL: ten training tasks, five that were never met, a belief from three episodes (Yu et al. 2019)."""
+    """ML10 by PEARL: ten training tasks, five that were never met, a belief from three episodes (Yu et al. 2019).
+
+    **Deviations:** a learned temperature in place of a reward scale; all training tasks play in every iteration, each
+    at its first goals.
+    """
 
     name: ClassVar[str] = "ml10-pearl"
     rows: ClassVar[tuple[TrialMethod, ...]] = BELIEF_METHODS

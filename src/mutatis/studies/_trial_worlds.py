@@ -91,17 +91,15 @@ class WorldStudy(EpisodicStudy):
     def about(self) -> str:
         """The tasks, and what others report of them."""
         training, testing = self.family().names, self._tasks("test").names
-        split = "other goals of it to test" if training == testing else f"{_told(testing)} to test"
+        split = f"{_told(training)} to train on, {_told(testing)} to test"
+        if training == testing:
+            split = "50 goals to train on, 50 others to test"
         said = (
-            f"Meta-World's {self.benchmark}: {_told(training)} to train on, {split}; goals are hidden, rewards "
-            f"{self.reward}; {self.episodes} episodes of {self.horizon} actions."
+            f"Meta-World's {self.benchmark}: {split}; goals are hidden, rewards {self.reward}; {self.episodes} "
+            f"episodes of {self.horizon} actions."
         )
-        reported = [
-            f"{one['method']} {one['success']:.1%} ({one['protocol']}; {amount(one['environment_steps'])} steps; "
-            f"{one['source']})"
-            for one in self.reported()
-        ]
-        return f"{said} Success that papers report on the test tasks: {'; '.join(reported)}." if reported else said
+        reported = _reported_lines(self.reported())
+        return f"{said} Papers report of the test tasks: {'; '.join(reported)}." if reported else said
 
     def reported(self) -> Sequence[Mapping[str, Any]]:
         """Success that papers report, for version 2 rewards; not `published`, which are returns."""
@@ -223,6 +221,15 @@ class WorldStudy(EpisodicStudy):
 def _told(names: Sequence[str]) -> str:
     """A few tasks by name, more by their number."""
     return ", ".join(names) if len(names) <= 10 else f"{len(names)} tasks"
+
+
+def _reported_lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Success of all methods that one source tells of, with its protocol."""
+    found: dict[str, list[str]] = {}
+    for one in entries:
+        how = f"{amount(one['environment_steps'])} steps, {one['protocol']}; {one['source']}"
+        found.setdefault(how, []).append(f"{one['method']} {100 * one['success']:.1f} %")
+    return [f"{', '.join(methods)} ({how})" for how, methods in found.items()]
 
 
 def _beside(rows: Sequence[Mapping[str, Any]], method: str) -> str:
