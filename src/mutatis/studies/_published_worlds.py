@@ -6,7 +6,7 @@ from typing import Any
 _PAPER = "version 2 rewards, 500 actions, maximum over training, 10 seeds"
 _META_WORLD = "Yu et al. 2021, arXiv 1910.10897v2"
 _COUNTED = (
-    "version 2 rewards, 500 actions, the first 3 episodes to end after 10 of adaptation, mean of the middle half, 10 seeds"
+    "version 2 rewards, 500 actions, the first 3 episodes to end after 10 of adaptation, interquartile mean, 10 seeds"
 )
 _AGAIN = "McLean et al. 2025, arXiv 2505.11289, read from plots"
 
