@@ -101,7 +101,7 @@ class TrialView:
     @cached_property
     def trials(self) -> set[int]:
         """Test trials that a result is the mean of."""
-        return {int(row["n"]) for row in self.results.rows}
+        return {int(row["n"]) for row in self.results.rows if row["split"] == "test"}
 
     @cached_property
     def references(self) -> tuple[Mapping[str, Any], ...]:
