@@ -13,9 +13,14 @@ import time
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def one_thread():
+def with_threads(count):
     """The environment of a side."""
-    return {**os.environ, **dict.fromkeys(THREADS, "1"), "JAX_PLATFORMS": "cpu"}
+    return {**os.environ, **dict.fromkeys(THREADS, str(count)), "JAX_PLATFORMS": "cpu"}
+
+
+def first_cores(count):
+    """So many of the allowed cores."""
+    return sorted(os.sched_getaffinity(0))[:count]
 
 
 def first_core(asked):
@@ -58,17 +63,17 @@ def serve(take, steps):
 
 
 class Side:
-    """One of the processes, bound to a core."""
+    """One of the processes, bound to some cores, with as many threads."""
 
-    def __init__(self, name, command, core):
+    def __init__(self, name, command, cores):
         self.name, self.answers = name, []
         self.process = subprocess.Popen(
             command,
-            env=one_thread(),
+            env=with_threads(len(cores)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
         if self.process.stdout.readline().strip() != "ready":
             raise SystemExit(f"the side {self.name} ended before its first step; its error is above.")

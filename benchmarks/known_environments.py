@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 
-from _turns import first_core, one_thread
+from _turns import first_core, with_threads
 
 EPISODES, EVALUATION_SEED = 20, 10_000
 RUNS = {
@@ -164,7 +164,7 @@ def asked(side, method, steps, seed, core):
     """The answer of a process that makes one run."""
     command = [sys.executable, __file__, "--side", side, "--method", method, "--steps", str(steps), "--seed", str(seed)]
     bind = lambda: os.sched_setaffinity(0, {core})
-    done = subprocess.run(command, env=one_thread(), stdout=subprocess.PIPE, text=True, check=True, preexec_fn=bind)
+    done = subprocess.run(command, env=with_threads(1), stdout=subprocess.PIPE, text=True, check=True, preexec_fn=bind)
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     print(f"{method} {side} seed {seed}: {json.dumps(answer)}", file=sys.stderr, flush=True)
     return answer

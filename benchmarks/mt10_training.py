@@ -15,12 +15,11 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-from _turns import THREADS, Side, why_no_torch
+from _turns import Side, first_cores, why_no_torch
 
 SIDES = {"ours": "Mutatis", "torch": "PyTorch", "compiled": "PyTorch, torch.compile"}
 PARTS = ("whole", "updates", "environment")
@@ -199,18 +198,8 @@ class WholeMachine(Side):
     """A process on as many cores as were asked for."""
 
     def __init__(self, name, command, threads):
-        self.name, self.answers = name, {part: [] for part in PARTS}
-        cores = sorted(os.sched_getaffinity(0))[:threads]
-        self.process = subprocess.Popen(
-            command,
-            env={**os.environ, **dict.fromkeys(THREADS, str(threads)), "JAX_PLATFORMS": "cpu"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
-        )
-        if self.process.stdout.readline().strip() != "ready":
-            raise SystemExit(f"the side {self.name} ended before its first step; its error is above.")
+        super().__init__(name, command, first_cores(threads))
+        self.answers = {part: [] for part in PARTS}
 
     def ask(self):
         for part in PARTS:

@@ -92,7 +92,7 @@ def compare(method, arguments, with_torch):
     sides = []
     for side, python in pythons.items():
         command = [python, os.path.abspath(__file__), "--side", side, "--method", method, *settings]
-        sides.append(Side(f"{side}, {method}", command, first_core(arguments.core)))
+        sides.append(Side(f"{side}, {method}", command, [first_core(arguments.core)]))
     in_turns(sides, arguments.rounds)
     ours, *other = sides
     cells = [method, f"{ours.median('cpu'):.2f}", "-", "-", f"{ours.median('wall'):.2f}", "-"]

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 
-from _turns import Side, first_core, in_turns, one_thread, ratio, scanned, serve, why_no_torch
+from _turns import Side, first_core, in_turns, ratio, scanned, serve, why_no_torch, with_threads
 
 INPUTS, TAPS, SUPPORT, QUERY, SEED = 70, 3, 1, 19, 0
 OUTPUTS = INPUTS - TAPS + 1
@@ -131,17 +131,17 @@ def program(python, side, way, **options):
 
 
 def timed(python, side, way, core, **options):
-    return Side(f"{side}, {way}", program(python, side, way, **options), core)
+    return Side(f"{side}, {way}", program(python, side, way, **options), [core])
 
 
 def check(arguments, ways):
     """Ends the run if PyTorch's loss or gradient of one batch is not ours."""
     with tempfile.TemporaryDirectory() as folder:
         options = {"tasks": arguments.tasks, "file": os.path.join(folder, "answers.npz")}
-        subprocess.run(program(sys.executable, "answers", "steps", **options), env=one_thread(), check=True)
+        subprocess.run(program(sys.executable, "answers", "steps", **options), env=with_threads(1), check=True)
         for way in ways:
             command = program(arguments.torch_python, "comparison", way, **options)
-            done = subprocess.run(command, env=one_thread(), stdout=subprocess.PIPE, text=True, check=True)
+            done = subprocess.run(command, env=with_threads(1), stdout=subprocess.PIPE, text=True, check=True)
             apart = json.loads(done.stdout)
             print(f"PyTorch ({way}) against ours, same batch: " + ", ".join(f"{n} {a:.0e}" for n, a in apart.items()))
             if max(apart.values()) > AGREEMENT:

@@ -27,7 +27,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from _turns import THREADS, Side, in_turns, ratio, serve, why_no_torch
+from _turns import Side, first_cores, in_turns, ratio, serve, why_no_torch
 
 SIDES = {"ours": "Mutatis", "batched": "PyTorch, all worlds at once", "stepped": "PyTorch, one world at a time"}
 AGREEMENT, SEED = 1e-10, 0
@@ -153,24 +153,6 @@ def run_side(arguments):
     serve({"whole": train, "playing": play}[arguments.part], trials * arguments.lots)
 
 
-class OnCores(Side):
-    """One of the processes, on the first of the allowed cores, as many as it has threads."""
-
-    def __init__(self, name, command, threads):
-        self.name, self.answers = name, []
-        cores = sorted(os.sched_getaffinity(0))[:threads]
-        self.process = subprocess.Popen(
-            command,
-            env={**os.environ, **dict.fromkeys(THREADS, str(threads)), "JAX_PLATFORMS": "cpu"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
-        )
-        if self.process.stdout.readline().strip() != "ready":
-            raise SystemExit(f"the side {self.name} ended before its first lot; its error is above.")
-
-
 def program(python, side, **options):
     """How to start this file as one of the sides."""
     settings = [f"--{name}={value}" for name, value in options.items()]
@@ -207,7 +189,7 @@ def compare(arguments, method, part, chosen):
     sides = []
     for name in chosen:
         python = sys.executable if name == "ours" else arguments.torch_python
-        sides.append(OnCores(SIDES[name], program(python, name, **options), arguments.threads))
+        sides.append(Side(SIDES[name], program(python, name, **options), first_cores(arguments.threads)))
     in_turns(sides, arguments.rounds)
     lines = [TITLES, ["---"] * len(TITLES), *(row(side, sides[0]) for side in sides)]
     title = f"{method}, {part}, width {width}, {arguments.threads} threads"

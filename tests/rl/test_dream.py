@@ -170,7 +170,7 @@ def test_the_player_acts_by_the_networks_on_what_it_may_see():
     made = agent()
     state, _ = begun(made)
     nets = state.networks
-    trials = rl.play(GRIDS, jnp.arange(6), made.player(state), key=KEY, episodes=3)
+    trials = rl.play(GRIDS, jnp.arange(6), state.player(), key=KEY, episodes=3)
     one_hot = lambda action: jax.nn.one_hot(action, 7)
 
     @eqx.filter_jit
@@ -200,7 +200,7 @@ def test_worlds_that_are_told_read_that():
     told, is_told = jnp.full((4, 5), 100.0), jnp.array([True, False, True, False])
     tasks = jnp.zeros(4, jnp.int32)
     play = lambda player: rl.play(GRIDS, tasks, player, key=KEY, episodes=2)
-    plain, with_told = play(made.player(state)), play(rl.DREAMPlayer(state.networks, 0.0, told, is_told))
+    plain, with_told = play(state.player()), play(rl.DREAMPlayer(state.networks, 0.0, told, is_told))
     np.testing.assert_array_equal(plain.action[:, 0], with_told.action[:, 0])
     np.testing.assert_array_equal(plain.action[1::2, 1], with_told.action[1::2, 1])
     assert np.any(np.asarray(plain.action[::2, 1] != with_told.action[::2, 1]))
@@ -250,7 +250,7 @@ def test_learns_to_look_first_and_then_to_know():
     state = made.init(made.networks(width=16, key=net_key), key=key)
     state, _ = made.train(state, 150)
     tasks = jnp.arange(80) % 4
-    trials = rl.play(family, tasks, made.player(state), key=KEY, episodes=2)
+    trials = rl.play(family, tasks, state.player(), key=KEY, episodes=2)
     assert np.mean(np.any(trials.action[:, 0] == 5, axis=1)) > 0.95, "does not look"
     # Without having looked before, one in four doors is right: -.2 for waiting is the best.
     assert trials.returns()[:, 1].mean() > 0.9
@@ -262,6 +262,8 @@ def test_learns_to_look_first_and_then_to_know():
         ({"trials": 0}, "trials"),
         ({"batch": 0}, "batch"),
         ({"capacity": 3}, "capacity is 3, less than the 6 trials"),
+        ({"random": (0.0, 0.4)}, "random is .*; choose shares with 0 < least"),
+        ({"random": (0.5, 0.4)}, "random is"),
         ({"instruction": 23}, "instruction is 23; an observation has 23"),
     ],
 )

@@ -2,11 +2,11 @@
 
 import functools
 import io
-import json
 import math
 
 import numpy as np
 from PIL import Image
+from run_files import write_run
 
 from mutatis.studies import Job
 
@@ -67,26 +67,21 @@ def make_control_run(
                 rows += [change(row) for row in _rows(method, seed, here, course[-1, places], done, share)]
                 if films and seed == min(seeds) and set(here) <= set(done):
                     _write_films(directory, jobs[-1], here, film or small_film)
-    config = {
-        "study": study,
-        "summary": "Tasks of Meta-World learned together by one soft actor-critic.",
-        "description": f"{len(names)} tasks ({', '.join(names)}). {PROTOCOL}",
-        "command": f"mutatis run {study} --seeds {len(seeds)} --out run",
-        "fields": {"environment_steps": BUDGET, "width": 400, "methods": list(methods), "seeds": len(seeds)},
-        "jobs": [{"method": job.method, "seed": job.seed} for job in jobs],
-        "tasks": names,
-        "protocol": PROTOCOL,
-        "published": published,
-        "checksums": {},
-        "citations": {"SAC": "@inproceedings{haarnoja2018soft,\n  title={Soft Actor-Critic},\n  year={2018}\n}"},
-        "workers": 1,
-        "threads": 2,
-        "versions": {"python": "3.11.9", "mutatis": "0.1.0", "jax": "0.10.2"},
-        "platform": "Linux-6.1-x86_64, 2 cores",
-    }
-    (directory / "config.json").write_text(json.dumps(config))
-    (directory / "results.json").write_text(json.dumps(rows))
-    (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_run(
+        directory,
+        rows,
+        lines,
+        study=study,
+        summary="Tasks of Meta-World learned together by one soft actor-critic.",
+        description=f"{len(names)} tasks ({', '.join(names)}). {PROTOCOL}",
+        command=f"mutatis run {study} --seeds {len(seeds)} --out run",
+        fields={"environment_steps": BUDGET, "width": 400, "methods": list(methods), "seeds": len(seeds)},
+        jobs=[{"method": job.method, "seed": job.seed} for job in jobs],
+        tasks=names,
+        protocol=PROTOCOL,
+        published=published,
+        citations={"SAC": "@inproceedings{haarnoja2018soft,\n  title={Soft Actor-Critic},\n  year={2018}\n}"},
+    )
     return rows
 
 

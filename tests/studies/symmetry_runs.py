@@ -1,8 +1,7 @@
 """Run directories as the studies of learned symmetries leave them, with made-up numbers that are known to the tests."""
 
-import json
-
 import numpy as np
+from run_files import write_run
 
 from mutatis.studies import Job
 
@@ -57,23 +56,19 @@ def make_symmetry_run(
                 rows += [change(common | row) for row in mine]
             if gallery and seed == min(seeds):
                 _write_gallery(directory, Job(method, seed), problems, method)
-    config = {
-        "study": study,
-        "summary": "Linear maps that share weights in ways that are known, learned from tasks.",
-        "command": f"mutatis run {study} --seeds {len(seeds)} --out run",
-        "fields": {"steps": 5000, "support": support, "methods": list(methods), "seeds": len(seeds)},
-        "jobs": [{"method": method, "seed": seed} for method in methods for seed in seeds],
-        "description": "Maps of a line of 70 numbers, generated.",
-        "checksums": {},
-        "citations": {"MSR": "@inproceedings{zhou2021meta,\n  title={Meta-Learning Symmetries},\n  year={2021}\n}"},
-        "workers": 1,
-        "threads": 1,
-        "versions": {"python": "3.11.9", "mutatis": "0.1.0", "jax": "0.10.2"},
-        "platform": "Linux-6.1-x86_64, 2 cores",
-    }
-    (directory / "config.json").write_text(json.dumps(config))
-    (directory / "results.json").write_text(json.dumps(rows))
-    (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_run(
+        directory,
+        rows,
+        lines,
+        study=study,
+        summary="Linear maps that share weights in ways that are known, learned from tasks.",
+        command=f"mutatis run {study} --seeds {len(seeds)} --out run",
+        fields={"steps": 5000, "support": support, "methods": list(methods), "seeds": len(seeds)},
+        jobs=[{"method": method, "seed": seed} for method in methods for seed in seeds],
+        description="Maps of a line of 70 numbers, generated.",
+        citations={"MSR": "@inproceedings{zhou2021meta,\n  title={Meta-Learning Symmetries},\n  year={2021}\n}"},
+        threads=1,
+    )
     return rows
 
 

@@ -18,7 +18,7 @@ from mutatis.studies._config import decode_settings, encode_settings
 from mutatis.studies._report import write_report
 from mutatis.studies._study import Job
 from mutatis.studies._trial_arenas import WorldTasks
-from mutatis.studies._trial_recipes import Ml1Maml, Ml1Pearl, Ml1Reach, Ml10RL2, Ml45RL2
+from mutatis.studies._trial_world_recipes import Ml1Maml, Ml1Pearl, Ml1Reach, Ml10RL2, Ml45RL2
 from mutatis.studies._trial_worlds import OFFICIAL
 
 SMALL: dict[str, Any] = {
@@ -191,7 +191,7 @@ def test_without_the_simulator_studies_are_listed_and_say_what_is_missing():
     said = """
 import sys
 sys.modules["mutatis.worlds"] = None
-from mutatis.studies._trial_recipes import Ml10RL2
+from mutatis.studies._trial_world_recipes import Ml10RL2
 try:
     Ml10RL2().data(0)
 except ValueError as error:

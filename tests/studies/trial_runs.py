@@ -1,8 +1,7 @@
 """Run directories as studies of trials leave them, with made-up numbers that are known to the tests."""
 
-import json
-
 import numpy as np
+from run_files import write_run
 
 from mutatis.studies import Job
 
@@ -58,26 +57,21 @@ def make_trial_run(
                     path.parent.mkdir(parents=True, exist_ok=True)
                     np.savez_compressed(path, **gallery(method))
     score = "whole trial" if whole else "last episode"
-    config = {
-        "study": "sparse-points",
-        "summary": "Points that look for their goal.",
-        "description": "Points that are paid near a goal; 1,000 test trials.",
-        "command": "mutatis run sparse-points --out run",
-        "fields": {"environment_steps": BUDGET, "episodes": episodes, "methods": list(methods), "seeds": len(seeds)},
-        "jobs": [{"method": job.method, "seed": job.seed} for job in jobs],
-        "trial": {"episodes": episodes, "episode": "episode", "score": f"return of the {score}", "whole": whole},
-        "references": references,
-        "published": published,
-        "checksums": {},
-        "citations": {"RL2": "@misc{duan2016rl2,\n  title={RL2},\n  year={2016}\n}"},
-        "workers": 1,
-        "threads": 2,
-        "versions": {"python": "3.11.9", "mutatis": "0.1.0", "jax": "0.10.2"},
-        "platform": "Linux-6.1-x86_64, 2 cores",
-    }
-    (directory / "config.json").write_text(json.dumps(config))
-    (directory / "results.json").write_text(json.dumps(rows))
-    (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_run(
+        directory,
+        rows,
+        lines,
+        study="sparse-points",
+        summary="Points that look for their goal.",
+        description="Points that are paid near a goal; 1,000 test trials.",
+        command="mutatis run sparse-points --out run",
+        fields={"environment_steps": BUDGET, "episodes": episodes, "methods": list(methods), "seeds": len(seeds)},
+        jobs=[{"method": job.method, "seed": job.seed} for job in jobs],
+        trial={"episodes": episodes, "episode": "episode", "score": f"return of the {score}", "whole": whole},
+        references=references,
+        published=published,
+        citations={"RL2": "@misc{duan2016rl2,\n  title={RL2},\n  year={2016}\n}"},
+    )
     return rows
 
 

@@ -16,13 +16,14 @@ from mutatis._rule import Learner
 from mutatis._task import Task
 from mutatis._tree import scan
 from mutatis._types import Key, Scalar, Tree
+from mutatis.nn._layers import beside
 from mutatis.rl._counts import check_counts
 from mutatis.rl._dream_networks import DREAMNetworks, Episode, exploiter_rows, explorer_rows, step_rows
 from mutatis.rl._dream_player import DREAMPlayer
 from mutatis.rl._episodes import TrialReplay
 from mutatis.rl._family import Discrete, Family
 from mutatis.rl._play import play
-from mutatis.rl._recurrent_q import temporal_difference
+from mutatis.rl._recurrent_q import RecurrentQ, temporal_difference
 from mutatis.rl._soft import followed
 from mutatis.rules._none import NoAdaptation
 from mutatis.weightings._average import Average
@@ -52,6 +53,10 @@ class DREAMState(NamedTuple):
     def networks(self) -> DREAMNetworks:
         """All of them."""
         return self.learner.model
+
+    def player(self) -> DREAMPlayer:
+        """Explores in the first episode of a trial and exploits in all others, without random actions."""
+        return DREAMPlayer(self.networks)
 
 
 class DREAMProgress(NamedTuple):
@@ -100,8 +105,8 @@ class DREAM(eqx.Module):
     actions, and updates between them; g does not know the order of the steps, where the original reads them with an
     LSTM.
 
-    **Raises:** `ValueError` for a count below 1, actions that are not discrete, fewer places than trials, or an
-    instruction as long as the observation.
+    **Raises:** `ValueError` for a count below 1, actions that are not discrete, fewer places than trials, shares of
+    random actions that are none, or an instruction as long as the observation.
     """
 
     family: Family
@@ -151,6 +156,8 @@ class DREAM(eqx.Module):
             raise ValueError("family: its actions are not Discrete, and Q-learning takes the best of a few.")
         if capacity < trials:
             raise ValueError(f"capacity is {capacity}, less than the {trials} trials of an iteration.")
+        if not 0 < random[0] <= random[1] <= 1:
+            raise ValueError(f"random is {random}; choose shares with 0 < least <= greatest <= 1.")
         if not 0 <= instruction < family.observation_size:
             raise ValueError(
                 f"instruction is {instruction}; an observation has {family.observation_size} features, and exploring "
@@ -180,10 +187,6 @@ class DREAM(eqx.Module):
         return DREAMState(
             learner, outer, networks, TrialReplay.empty(like, self.capacity), key, jnp.zeros((), jnp.int32)
         )
-
-    def player(self, state: DREAMState) -> DREAMPlayer:
-        """Explores in the first episode of a trial and exploits in all others, without random actions."""
-        return DREAMPlayer(state.networks)
 
     @eqx.filter_jit(donate="none")
     def train(self, state: DREAMState, iterations: int) -> tuple[DREAMState, DREAMProgress]:
@@ -297,8 +300,8 @@ class DREAMLoss(eqx.Module):
         rows = step_rows(trial.explored, self.settings.family.actions, self.settings.instruction)
         return rows, trial.explored.real
 
-    def _error(self, network, target, rows: Array, episode: Episode, z: Array | None) -> Scalar:
-        joined = rows if z is None else jnp.concatenate([rows, jnp.tile(z, (rows.shape[0], 1))], axis=1)
+    def _error(self, network: RecurrentQ, target: RecurrentQ, rows: Array, episode: Episode, z: Array | None) -> Scalar:
+        joined = rows if z is None else beside(rows, z)
         values = network.episode(joined, episode.real)
         later = jax.lax.stop_gradient(target.episode(joined, episode.real))
         return temporal_difference(

@@ -56,23 +56,24 @@ class RecurrentPolicy(eqx.Module):
 
     def trial(self, seen: Seen) -> tuple[Any, Float[Array, "rows"]]:
         """Distributions of actions and values in all rows of one trial, from its beginning."""
-        _, said = self.memory.read(self.memory.start(), self._rows(seen), seen.real)
+        _, said = self.memory.read(self.memory.start(), read_rows(seen, self.actions, self.reward_scale), seen.real)
         return self.actions.distribution(self.policy(said)), self.value(said)[:, 0]
 
     def step(self, state: Tree, seen: Seen) -> tuple[Tree, Any]:
         """The memory, and the distributions of actions, in N worlds one row later."""
-        state, said = read_step(self.memory, state, self._rows(seen), seen.real)
+        state, said = read_step(self.memory, state, read_rows(seen, self.actions, self.reward_scale), seen.real)
         return state, self.actions.distribution(self.policy(said))
-
-    def _rows(self, seen: Seen) -> Float[Array, "rows inputs"]:
-        numbers = (self.reward_scale * seen.reward, seen.first)
-        beside = [x.astype(seen.observation.dtype)[:, None] for x in numbers]
-        return jnp.concatenate([seen.observation, self.actions.encode(seen.action), *beside], axis=1)
 
 
 def inputs(family: Family) -> int:
     """Numbers in a row that a memory reads: observation, action, reward, and whether an episode begins."""
     return family.observation_size + family.actions.features + 2
+
+
+def read_rows(seen: Seen, actions: Discrete | Box, reward_scale: float) -> Float[Array, "rows inputs"]:
+    """The rows as a memory reads them."""
+    beside = [x.astype(seen.observation.dtype)[:, None] for x in (reward_scale * seen.reward, seen.first)]
+    return jnp.concatenate([seen.observation, actions.encode(seen.action), *beside], axis=1)
 
 
 def recurrent_policy(family: Family, *, width: int = 64, reward_scale: float = 1.0, key: Key) -> RecurrentPolicy:

@@ -17,7 +17,7 @@ from mutatis.rl._family import Box, Discrete, Family
 from mutatis.rl._gaussian import Gaussian
 from mutatis.rl._memory import AbstractMemory, read_step
 from mutatis.rl._play import Trials
-from mutatis.rl._recurrent import Seen
+from mutatis.rl._recurrent import Seen, read_rows
 from mutatis.rl._rl2 import trial_rows
 
 
@@ -59,23 +59,18 @@ class BeliefEncoder(eqx.Module):
 
     def trial(self, seen: Seen) -> Gaussian:
         """The beliefs in all rows of one trial, (rows, latent); a row that is not real leaves the belief as it was."""
-        _, said = self.memory.read(self.memory.start(), self._rows(seen), seen.real)
+        _, said = self.memory.read(self.memory.start(), read_rows(seen, self.actions, self.reward_scale), seen.real)
         latest = jax.lax.cummax(jnp.where(seen.real, jnp.arange(seen.real.shape[0]), 0))
         return self._belief(said[latest])
 
     def step(self, state: Tree, seen: Seen) -> tuple[Tree, Gaussian]:
         """The memory, and the beliefs, in N worlds one row later."""
-        state, said = read_step(self.memory, state, self._rows(seen), seen.real)
+        state, said = read_step(self.memory, state, read_rows(seen, self.actions, self.reward_scale), seen.real)
         return state, self._belief(said)
 
     def _belief(self, said: Float[Array, "rows width"]) -> Gaussian:
         mean, log_variance = jnp.split(self.head(said), 2, axis=-1)
         return Gaussian(mean, 0.5 * log_variance)
-
-    def _rows(self, seen: Seen) -> Float[Array, "rows inputs"]:
-        numbers = (self.reward_scale * seen.reward, seen.first)
-        joined = [x.astype(seen.observation.dtype)[:, None] for x in numbers]
-        return jnp.concatenate([seen.observation, self.actions.encode(seen.action), *joined], axis=1)
 
 
 class TaskDecoder(eqx.Module):

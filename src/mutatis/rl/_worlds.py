@@ -25,6 +25,11 @@ class WorldTask(NamedTuple):
     task: Int[Array, "worlds"]
     goal: Int[Array, "worlds"]
 
+    @classmethod
+    def every(cls, tasks: int, goals: int) -> "WorldTask":
+        """The first so many goals of each of so many tasks."""
+        return cls(jnp.repeat(jnp.arange(tasks), goals), jnp.tile(jnp.arange(goals), tasks))
+
 
 class WorldState(NamedTuple):
     """Of M worlds."""
@@ -94,8 +99,7 @@ class WorldFamily(eqx.Module):
         count = least if goals is None else goals
         if not 1 <= count <= least:
             raise ValueError(f"goals is {count}; every task has 1 to {least} of them.")
-        task = self._shared(count * len(self.goals), "goals")
-        return WorldTask(task, jnp.tile(jnp.arange(count), len(self.goals)))
+        return WorldTask.every(len(self.goals), count)
 
     def _shared(self, count: int, name: str) -> Int[Array, "worlds"]:
         """The task of each of so many worlds."""

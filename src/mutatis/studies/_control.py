@@ -188,14 +188,9 @@ class ControlStudy(Study):
     """Film the final policy at each task, for the report."""
 
     def __post_init__(self):
-        known = {row.name for row in self.rows}
-        unknown = [name for name in self.methods if name not in known]
-        if unknown:
-            raise ValueError(f"methods has no {', '.join(map(repr, unknown))}; there are: {', '.join(sorted(known))}.")
+        self.check_known("methods", sorted(row.name for row in self.rows))
         counts = ("environment_steps", "worlds_per_task", "horizon", "width", "depth", "evaluations")
-        for name in (*counts, "progress_goals", "goals"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; pass a positive number.")
+        self.check_positive(*counts, "progress_goals", "goals")
 
     def task_names(self) -> tuple[str, ...]:
         """The tasks in the order of their heads."""

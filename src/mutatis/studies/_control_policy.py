@@ -170,9 +170,7 @@ class PolicyStudy(ControlStudy):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("rollout", "epochs", "minibatches", "rollouts_per_dispatch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; pass a positive number.")
+        self.check_positive("rollout", "epochs", "minibatches", "rollouts_per_dispatch")
         if (self.rollout * self.worlds_per_task) % self.minibatches:
             raise ValueError(
                 f"minibatches is {self.minibatches}, which does not divide the {self.rollout * self.worlds_per_task} "

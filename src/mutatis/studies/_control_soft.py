@@ -222,9 +222,7 @@ class SoftStudy(ControlStudy):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("batch", "updates", "capacity", "steps_per_dispatch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; pass a positive number.")
+        self.check_positive("batch", "updates", "capacity", "steps_per_dispatch")
         for name in ("warm_up", "critic_width", "resets", "diagnosis_batch"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; pass 0 or more.")

@@ -197,9 +197,7 @@ class FewShotStudy(Study):
     """Steps in one compiled call."""
 
     def __post_init__(self):
-        unknown = [name for name in self.methods if name not in BY_NAME]
-        if unknown:
-            raise ValueError(f"methods has no {', '.join(map(repr, unknown))}; there are: {', '.join(BY_NAME)}.")
+        self.check_known("methods", BY_NAME)
         for name in ("validation_episodes", "test_episodes"):
             if getattr(self, name) < 2:
                 raise ValueError(f"{name} is {getattr(self, name)}; pass at least 2, for an interval.")

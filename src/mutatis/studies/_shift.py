@@ -190,13 +190,8 @@ class ShiftStudy(Study):
     """The context ablation: training batches mix the groups, so that a context tells nothing."""
 
     def __post_init__(self):
-        unknown = [name for name in self.methods if name not in BY_NAME]
-        if unknown:
-            raise ValueError(f"methods has no {', '.join(map(repr, unknown))}; there are: {', '.join(BY_NAME)}.")
-        known = [extra.name for extra in AT_TEST]
-        unknown = [name for name in self.at_test if name not in known]
-        if unknown:
-            raise ValueError(f"at_test has no {', '.join(map(repr, unknown))}; there are: {', '.join(known)}.")
+        self.check_known("methods", BY_NAME)
+        self.check_known("at_test", (extra.name for extra in AT_TEST))
         if self.source_steps < 0:
             raise ValueError(
                 f"source_steps is {self.source_steps}; pass a number of steps, or 0 for the moving average."

@@ -64,7 +64,7 @@ the seeds of a method come to the same process.
 import abc
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -193,6 +193,19 @@ class Study(abc.ABC):
     def jobs(self) -> list[Job]:
         """What to run, all seeds of a method next to each other."""
         return [Job(method, seed) for method in self.methods for seed in range(self.seeds)]
+
+    def check_positive(self, *names: str) -> None:
+        """**Raises:** `ValueError` for a setting among these that is below 1."""
+        for name in names:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; pass a positive number.")
+
+    def check_known(self, name: str, known: Iterable[str]) -> None:
+        """**Raises:** `ValueError` if the setting of this name, a tuple, has more than the names that are known."""
+        known = list(known)
+        unknown = [each for each in getattr(self, name) if each not in known]
+        if unknown:
+            raise ValueError(f"{name} has no {', '.join(map(repr, unknown))}; there are: {', '.join(known)}.")
 
     @abc.abstractmethod
     def data(self, seed: int) -> Any:

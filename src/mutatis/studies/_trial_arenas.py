@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mutatis import rl, worlds
@@ -59,8 +58,7 @@ class WorldTasks:
 
     def every(self, goals: int) -> rl.WorldTask:
         """The first so many goals of every task, those of the first task first."""
-        tasks = len(self.names)
-        return rl.WorldTask(jnp.repeat(jnp.arange(tasks), goals), jnp.tile(jnp.arange(goals), tasks))
+        return rl.WorldTask.every(len(self.names), goals)
 
     def sample(self, key: Key, count: int) -> rl.WorldTask:
         """The tasks in equal shares, each with goals of its own."""

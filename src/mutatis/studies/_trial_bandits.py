@@ -42,9 +42,7 @@ class BanditStudy(TrialStudy):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("arms", "pulls"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; pass a positive number.")
+        self.check_positive("arms", "pulls")
 
     @property
     def trial_episodes(self) -> int:

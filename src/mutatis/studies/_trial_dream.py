@@ -36,7 +36,7 @@ class DREAMAgent:
 
     def player(self, state: DREAMState) -> Player:
         """Explores in the first episode, then exploits."""
-        return self.learner.player(state)
+        return state.player()
 
     def steps_done(self, state: DREAMState) -> int:
         """Iterations."""

@@ -9,7 +9,7 @@ import jax
 
 from mutatis._types import Key, Tree
 from mutatis.rl import Family, Player, Trials, play
-from mutatis.studies._trial_words import SUCCESS
+from mutatis.studies._trial_words import RETURN, SUCCESS, WHOLE
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,23 @@ class Judged(NamedTuple):
     """(N, E), of families that tell it at each step: whether it succeeds at any; else `None`."""
     first: Trials
     """Some of the trials themselves."""
+
+
+def episode_rows(found: Judged, episode: str, common: Mapping[str, Any], suffix: str = "") -> list[dict[str, Any]]:
+    """Rows of the results: return, and success where it is told, of each episode, and the return of the whole trial.
+
+    - `episode`: what one is called.
+    - `common`: what else every row has.
+    - `suffix`: of the metrics' names.
+    """
+    measured = {RETURN: found.returns} | ({} if found.success is None else {SUCCESS: found.success})
+    rows = [
+        {**common, "group": f"{episode} {k + 1}", "metric": metric + suffix, "value": float(value), "support": k}
+        for metric, values in measured.items()
+        for k, value in enumerate(values.mean(axis=0))
+    ]
+    total = float(found.returns.sum(axis=1).mean())
+    return [*rows, {**common, "group": WHOLE, "metric": RETURN + suffix, "value": total, "support": 0}]
 
 
 @eqx.filter_jit

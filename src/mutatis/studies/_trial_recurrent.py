@@ -83,22 +83,18 @@ class RecurrentSettings:
     """Of attention."""
 
 
+def control_settings(study: Any) -> dict[str, Any]:
+    """How policies are trained on whole trials, as `RL2` and those built on it take it."""
+    names = ("trials", "epochs", "minibatches", "learning_rate", "discount", "trace", "reward_scale")
+    settings = {name: getattr(study, name) for name in names}
+    return settings | {"episodes": study.trial_episodes, "objective": ProximalLoss(entropy=study.entropy)}
+
+
 def recurrent(memory: Callable[[Any, Family, Key], AbstractMemory]) -> Callable[[Any, Family], RecurrentAgent]:
     """How a method is built with the settings of a study."""
 
     def build(study: Any, family: Family) -> RecurrentAgent:
-        learner = RL2(
-            family,
-            episodes=study.trial_episodes,
-            trials=study.trials,
-            epochs=study.epochs,
-            minibatches=study.minibatches,
-            objective=ProximalLoss(entropy=study.entropy),
-            learning_rate=study.learning_rate,
-            discount=study.discount,
-            trace=study.trace,
-            reward_scale=study.reward_scale,
-        )
+        learner = RL2(family, **control_settings(study))
         return RecurrentAgent(learner, lambda key: memory(study, family, key), study.noise)
 
     return build

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from mutatis._types import Key
-from mutatis.rl import Family, Player, ProximalLoss, VariBAD, VariBADState
-from mutatis.studies._trial_recurrent import RecurrentSettings
+from mutatis.rl import Family, Player, VariBAD, VariBADState
+from mutatis.studies._trial_recurrent import RecurrentSettings, control_settings
 from mutatis.studies._trials import TrialMethod
 
 
@@ -70,19 +70,11 @@ def _varibad(study: Any, family: Family) -> VariBADAgent:
     learner = VariBAD(
         family,
         latent=study.latent,
-        episodes=study.trial_episodes,
-        trials=study.trials,
-        epochs=study.epochs,
-        minibatches=study.minibatches,
         model_epochs=study.model_epochs,
         decoded=study.decoded,
         divergence=study.divergence,
-        objective=ProximalLoss(entropy=study.entropy),
-        learning_rate=study.learning_rate,
         model_rate=study.model_rate,
-        discount=study.discount,
-        trace=study.trace,
-        reward_scale=study.reward_scale,
+        **control_settings(study),
     )
     return VariBADAgent(learner, study.width, study.by_arrival, study.noise)
 

@@ -15,8 +15,8 @@ from mutatis.studies._control import _arenas
 from mutatis.studies._numbers import amount
 from mutatis.studies._published_worlds import published_success
 from mutatis.studies._study import Job, Outcome
-from mutatis.studies._trial_parts import Judged, TrialSet, judged
-from mutatis.studies._trial_words import RETURN, SUCCESS, WHOLE, scores_by_seed
+from mutatis.studies._trial_parts import Judged, TrialSet, episode_rows, judged
+from mutatis.studies._trial_words import SUCCESS, scores_by_seed
 from mutatis.studies._trials import EpisodicStudy
 
 if TYPE_CHECKING:
@@ -66,9 +66,7 @@ class WorldStudy(EpisodicStudy):
     progress_trials: ClassVar[Any] = property(lambda study: study.progress_goals)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __post_init__(self):
-        for name in ("goals", "progress_goals", "training_goals", "worlds_per_task"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; pass a positive number.")
+        self.check_positive("goals", "progress_goals", "training_goals", "worlds_per_task")
         if self.official and self.episodes < 2:
             raise ValueError(
                 f"episodes is {self.episodes}, and the official evaluation adapts in all but the last; pass at least "
@@ -191,14 +189,7 @@ class WorldStudy(EpisodicStudy):
         found, names = self._judged(split, self.goals, player), self._tasks(split).names
         suffix = "" if split == "test" else TRAINING
         common = {"split": split, "n": len(found.returns), "order": "trial"}
-        rows = [
-            common
-            | {"group": f"{self.episode} {k + 1}", "metric": metric + suffix, "value": float(value), "support": k}
-            for metric, values in {RETURN: found.returns, SUCCESS: found.success}.items()
-            for k, value in enumerate(values.mean(axis=0))
-        ]
-        total = float(found.returns.sum(axis=1).mean())
-        rows.append(common | {"group": WHOLE, "metric": RETURN + suffix, "value": total, "support": 0})
+        rows = episode_rows(found, self.episode, common, suffix)
         last = common | {"n": self.goals, "metric": SUCCESS + BY_TASK + suffix, "support": self.episodes - 1}
         by_task = found.success[:, -1].reshape(len(names), self.goals).mean(axis=1)
         return rows + [last | {"group": name, "value": float(x)} for name, x in zip(names, by_task, strict=True)]

@@ -13,8 +13,8 @@ from mutatis._citation import citation
 from mutatis._types import Key, Tree
 from mutatis.rl import Family, Memoryless, Player, Trials
 from mutatis.studies._study import Job, Outcome, Schedule, Study
-from mutatis.studies._trial_parts import Judged, Reference, TrialSet, judged
-from mutatis.studies._trial_words import RETURN, SUCCESS, WHOLE, closing_lines
+from mutatis.studies._trial_parts import Judged, Reference, TrialSet, episode_rows, judged
+from mutatis.studies._trial_words import WHOLE, closing_lines
 
 
 class TrialAgent(Protocol):
@@ -128,14 +128,9 @@ class TrialStudy(Study):
     """Test trials that are drawn in the report, where a family can be."""
 
     def __post_init__(self):
-        known = {row.name for row in self.rows}
-        unknown = [name for name in self.methods if name not in known]
-        if unknown:
-            raise ValueError(f"methods has no {', '.join(map(repr, unknown))}; there are: {', '.join(sorted(known))}.")
+        self.check_known("methods", sorted(row.name for row in self.rows))
         counts = ("test_trials", "progress_trials", "evaluations", "steps_per_dispatch")
-        for name in ("environment_steps", *counts):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; pass a positive number.")
+        self.check_positive("environment_steps", *counts)
 
     @property
     @abc.abstractmethod
@@ -215,14 +210,7 @@ class TrialStudy(Study):
         found = self.judge(self.test_trials, player)
         steps = trainer.environment_steps(trainer.schedule.steps)
         common = {"split": "test", "n": len(found.returns), "order": "trial", "environment steps": steps}
-        measured = {RETURN: found.returns} | ({} if found.success is None else {SUCCESS: found.success})
-        rows = [
-            common | {"group": f"{self.episode} {k + 1}", "metric": metric, "value": float(value), "support": k}
-            for metric, values in measured.items()
-            for k, value in enumerate(values.mean(axis=0))
-        ]
-        total = float(found.returns.sum(axis=1).mean())
-        rows.append(common | {"group": WHOLE, "metric": RETURN, "value": total, "support": 0})
+        rows = episode_rows(found, self.episode, common)
         _, tasks = _worlds(self)
         drawn = self.picture(jax.tree.map(lambda x: x[: self.pictures], tasks), found.first) if self.pictures else {}
         return Outcome(rows, dict(drawn))
@@ -266,9 +254,7 @@ class EpisodicStudy(TrialStudy):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("episodes", "horizon"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; pass a positive number.")
+        self.check_positive("episodes", "horizon")
 
     @property
     def trial_episodes(self) -> int:
