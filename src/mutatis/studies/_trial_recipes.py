@@ -47,6 +47,8 @@ class PointMaml(GradientSettings, PointStudy):
     methods: tuple[str, ...] = ("MAML", "MAML, PPO")
     episodes: int = 21
     environment_steps: int = 4_000_000
+    discount: float = 0.97
+    trace: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
