@@ -1,8 +1,7 @@
 """Run directories as studies leave them, with made-up numbers that are known to the tests."""
 
-import json
-
 import numpy as np
+from run_files import write_run
 
 from mutatis.studies import Job
 
@@ -72,27 +71,24 @@ def make_run(
                 lines.append(line)
             if gallery and seed == min(seeds):
                 _write_gallery(directory, Job(method, seed), names, rng, collapse is not None)
-    config = {
-        "study": study,
-        "summary": "Handwritten digits, turned; the training set has few of the larger angles.",
-        "command": f"mutatis run {study} --seeds {len(seeds)} --out run",
-        "fields": {"steps": 400, "width": 32, "support": 50, "methods": list(methods), "seeds": len(seeds)}
-        | dict(fields),
-        "jobs": [{"method": method, "seed": seed} for method in methods for seed in seeds],
-        "description": f"MNIST, {groups} groups.",
-        "checksums": {"train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"},
-        "citations": {
+    write_run(
+        directory,
+        rows,
+        lines,
+        study=study,
+        summary="Handwritten digits, turned; the training set has few of the larger angles.",
+        command=f"mutatis run {study} --seeds {len(seeds)} --out run",
+        fields={"steps": 400, "width": 32, "support": 50, "methods": list(methods), "seeds": len(seeds)} | dict(fields),
+        jobs=[{"method": method, "seed": seed} for method in methods for seed in seeds],
+        description=f"MNIST, {groups} groups.",
+        checksums={"train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"},
+        citations={
             "ARM": "@inproceedings{zhang2021adaptive,\n  title={Adaptive Risk Minimization},\n  year={2021}\n}",
             "ERM": "@book{vapnik1998,\n  title={Statistical Learning Theory},\n  year={1998}\n}",
         },
-        "workers": 2,
-        "threads": 1,
-        "versions": {"python": "3.11.9", "mutatis": "0.1.0", "jax": "0.10.2"},
-        "platform": "Linux-6.1-x86_64, 2 cores",
-    }  # fmt: skip
-    (directory / "config.json").write_text(json.dumps(config))
-    (directory / "results.json").write_text(json.dumps(rows))
-    (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        workers=2,
+        threads=1,
+    )
     return rows
 
 

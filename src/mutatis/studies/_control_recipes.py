@@ -6,8 +6,6 @@ from typing import ClassVar
 from mutatis.studies._control_policy import PolicyStudy
 from mutatis.studies._control_soft import SoftStudy
 
-MT50_STEPS = 100_000_000
-
 
 @dataclass(frozen=True, kw_only=True)
 class Mt10Single(SoftStudy):
@@ -72,47 +70,46 @@ class Mt10Riddle(SoftStudy):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mt50MtSac(Mt10MtSac):
+class OnMt50:
+    """What studies of MT50 have in common."""
+
+    benchmark: str = "MT50"
+    environment_steps: int = 100_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mt50MtSac(OnMt50, Mt10MtSac):
     """MT50 by one SAC that is told the task's number (Yu et al. 2019)."""
 
     name: ClassVar[str] = "mt50-mtsac"
-    benchmark: str = "MT50"
-    environment_steps: int = MT50_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mt50MtmhSac(Mt10MtmhSac):
+class Mt50MtmhSac(OnMt50, Mt10MtmhSac):
     """MT50 by multi-head SAC: standard protocol, 100 million steps (McLean et al. 2025)."""
 
     name: ClassVar[str] = "mt50-mtmhsac"
-    benchmark: str = "MT50"
-    environment_steps: int = MT50_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mt50PCGrad(Mt10PCGrad):
+class Mt50PCGrad(OnMt50, Mt10PCGrad):
     """MT50 by multi-head SAC with gradient surgery in actor and critics (Yu et al. 2020)."""
 
     name: ClassVar[str] = "mt50-pcgrad"
-    benchmark: str = "MT50"
-    environment_steps: int = MT50_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mt50Wide(Mt10Wide):
+class Mt50Wide(OnMt50, Mt10Wide):
     """MT50 by multi-head SAC, 1,024 units wide; --width 2048 or 4096 for more (McLean et al. 2025)."""
 
     name: ClassVar[str] = "mt50-wide"
-    benchmark: str = "MT50"
-    environment_steps: int = MT50_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mt50Single(Mt10Single):
+class Mt50Single(OnMt50, Mt10Single):
     """MT50, each task learned alone by a SAC of its own."""
 
     name: ClassVar[str] = "mt50-single"
-    benchmark: str = "MT50"
     environment_steps: int = 25_000_000
 
 
@@ -133,21 +130,17 @@ class Mt10Trpo(PolicyStudy):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mt50Ppo(Mt10Ppo):
+class Mt50Ppo(OnMt50, Mt10Ppo):
     """MT50 by one PPO that is told the task's number (Yu et al. 2021)."""
 
     name: ClassVar[str] = "mt50-ppo"
-    benchmark: str = "MT50"
-    environment_steps: int = MT50_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mt50Trpo(Mt10Trpo):
+class Mt50Trpo(OnMt50, Mt10Trpo):
     """MT50 by one TRPO that is told the task's number (Yu et al. 2021)."""
 
     name: ClassVar[str] = "mt50-trpo"
-    benchmark: str = "MT50"
-    environment_steps: int = MT50_STEPS
 
 
 CONTROL_STUDIES = (

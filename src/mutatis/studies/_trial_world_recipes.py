@@ -9,7 +9,22 @@ from mutatis.studies._trial_recurrent import RECURRENT_METHODS, RecurrentSetting
 from mutatis.studies._trial_worlds import WorldStudy
 from mutatis.studies._trials import TrialMethod
 
-ML1_STEPS, ML45_STEPS = 2_000_000, 90_000_000
+
+@dataclass(frozen=True, kw_only=True)
+class OnMl1:
+    """What studies of ML1 have in common."""
+
+    benchmark: str = "ML1-reach"
+    environment_steps: int = 2_000_000
+    worlds_per_task: int = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnMl45:
+    """What studies of ML45 have in common."""
+
+    benchmark: str = "ML45"
+    environment_steps: int = 90_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,47 +87,38 @@ class Ml10Pearl(BeliefSettings, WorldStudy):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ml45RL2(Ml10RL2):
+class Ml45RL2(OnMl45, Ml10RL2):
     """ML45 by RL2: 45 training tasks, five that were never met (Yu et al. 2019)."""
 
     name: ClassVar[str] = "ml45-rl2"
-    benchmark: str = "ML45"
-    environment_steps: int = ML45_STEPS
     worlds_per_task: int = 2
     trials: int = 45
     minibatches: int = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ml45Maml(Ml10Maml):
+class Ml45Maml(OnMl45, Ml10Maml):
     """ML45 by MAML with TRPO: 45 training tasks, five that were never met (Yu et al. 2019)."""
 
     name: ClassVar[str] = "ml45-maml"
-    benchmark: str = "ML45"
-    environment_steps: int = ML45_STEPS
     tasks_per_step: int = 45
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ml45Pearl(Ml10Pearl):
+class Ml45Pearl(OnMl45, Ml10Pearl):
     """ML45 by PEARL: 45 training tasks, five that were never met (Yu et al. 2019)."""
 
     name: ClassVar[str] = "ml45-pearl"
-    benchmark: str = "ML45"
-    environment_steps: int = ML45_STEPS
     worlds_per_task: int = 2
     training_goals: int = 2
     meta_batch: int = 45
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ml1Reach(Ml10RL2):
+class Ml1Reach(OnMl1, Ml10RL2):
     """ML1: reach for goals that are not shown, by RL2 (Yu et al. 2019)."""
 
     name: ClassVar[str] = "ml1-reach"
-    benchmark: str = "ML1-reach"
-    environment_steps: int = ML1_STEPS
-    worlds_per_task: int = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,24 +138,18 @@ class Ml1DoorOpen(Ml1Reach):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ml1Maml(Ml10Maml):
+class Ml1Maml(OnMl1, Ml10Maml):
     """ML1 by MAML with TRPO: one task, goals that are not shown; --benchmark says which task (Yu et al. 2019)."""
 
     name: ClassVar[str] = "ml1-maml"
-    benchmark: str = "ML1-reach"
-    environment_steps: int = ML1_STEPS
-    worlds_per_task: int = 20
     tasks_per_step: int = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ml1Pearl(Ml10Pearl):
+class Ml1Pearl(OnMl1, Ml10Pearl):
     """ML1 by PEARL: one task, goals that are not shown; --benchmark says which task (Yu et al. 2019)."""
 
     name: ClassVar[str] = "ml1-pearl"
-    benchmark: str = "ML1-reach"
-    environment_steps: int = ML1_STEPS
-    worlds_per_task: int = 20
     training_goals: int = 50
     meta_batch: int = 16
 

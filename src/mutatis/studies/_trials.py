@@ -129,8 +129,7 @@ class TrialStudy(Study):
 
     def __post_init__(self):
         self.check_known("methods", sorted(row.name for row in self.rows))
-        counts = ("test_trials", "progress_trials", "evaluations", "steps_per_dispatch")
-        self.check_positive("environment_steps", *counts)
+        self.check_positive("environment_steps", "test_trials", "progress_trials", "evaluations", "steps_per_dispatch")
 
     @property
     @abc.abstractmethod
