@@ -1,9 +1,12 @@
 """The worlds as pure functions do what the vector environment does."""
 
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import io_callback
 
 pytest.importorskip("metaworld", reason="the models are not installed: pip install 'mutatis[worlds]'")
 
@@ -224,3 +227,37 @@ def test_any_number_of_worlds(worlds):
     goals = np.asarray(steps.info["goal"][0])
     for goal in range(3):  # worlds of one goal that do the same see the same
         assert len(np.unique(np.asarray(observation)[goals == goal], axis=0)) <= 1
+
+
+def test_a_step_in_two_parts_is_a_step():
+    functional = make(["reach", "push"], worlds_per_task=2, horizon=2, threads=1).functional()
+    acts = jnp.asarray(actions(5, 4))
+    state, _, last, steps = rolled(functional, acts)
+
+    def in_two_parts(state, act):
+        return functional.arrive(state, act, functional.depart(state, act), act)[0]
+
+    ended, moments = jax.jit(lambda state, acts: jax.lax.scan(in_two_parts, state, acts))(state, acts)
+    jax.tree.map(np.testing.assert_array_equal, (ended, moments), (last, steps))
+
+
+def test_what_is_computed_between_the_parts_of_a_step_does_not_wait_for_the_physics(monkeypatch):
+    functional = make("reach", worlds_per_task=2).functional()
+    state, _ = functional.reset(jax.random.key(0))
+    meanwhile, waited, act = threading.Event(), [], functional.simulator._act
+
+    def slow(*arguments):
+        waited.append(meanwhile.wait(60))
+        return act(*arguments)
+
+    def work(zero):
+        return io_callback(lambda _: meanwhile.set() or np.int32(1), jax.ShapeDtypeStruct((), jnp.int32), zero)
+
+    @jax.jit
+    def run(state, act):
+        underway = functional.depart(state, act)
+        return functional.arrive(state, act, underway, work(underway.zero))
+
+    monkeypatch.setattr(functional.simulator, "_act", slow)
+    jax.block_until_ready(run(state, jnp.zeros((2, 4))))
+    assert waited == [True]

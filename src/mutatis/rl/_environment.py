@@ -1,11 +1,11 @@
 """What agents ask of environments, and how tasks of a family become one."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from mutatis._timestep import Timestep
 from mutatis._tree import where_rows
@@ -30,6 +30,24 @@ class Environment(Protocol):
 
     def step(self, state: Any, action: Float[Array, "worlds actions"], /) -> tuple[Any, Timestep]:
         """Acts in every world. Where an episode ends, the next begins."""
+        ...
+
+
+@runtime_checkable
+class Overlapping(Protocol):
+    """An environment that acts outside the compiled program, which can compute something else meanwhile."""
+
+    def depart(self, state: Any, action: Float[Array, "worlds actions"], /) -> Any:
+        """Begins a step, or gives `None` if nothing is gained by that.
+
+        It has a `zero` that no compiler knows: what it is added to cannot be computed before.
+        """
+        ...
+
+    def arrive(
+        self, state: Any, action: Float[Array, "worlds actions"], underway: Any, after: Array, /
+    ) -> tuple[tuple[Any, Timestep], Int[Array, ""]]:
+        """Ends the step that was begun with the same arguments, once `after` is known; with another `zero`."""
         ...
 
 

@@ -14,12 +14,13 @@ from mutatis._outer import OuterState, outer_init, outer_step
 from mutatis._references import HAARNOJA_2018, YU_2019
 from mutatis._rule import Learner
 from mutatis._task import Task
+from mutatis._timestep import Timestep
 from mutatis._tree import scan
 from mutatis._types import Key, Scalar
 from mutatis._weighting import AbstractWeighting
 from mutatis.nn import SmallUniform, Start, he_uniform, zeros
 from mutatis.rl._counts import check_counts
-from mutatis.rl._environment import Environment
+from mutatis.rl._environment import Environment, Overlapping
 from mutatis.rl._replay import Replay, Transitions
 from mutatis.rl._tanh_gaussian import TanhGaussian
 from mutatis.rules._none import NoAdaptation
@@ -214,28 +215,33 @@ class SoftActorCritic(eqx.Module):
     def _step(self, state: SoftState, *, random_actions: bool) -> tuple[SoftState, Progress]:
         env, tasks = self.environment, self.environment.num_tasks
         key, act_key, update_key = jax.random.split(state.key, 3)
+        state = state._replace(key=key)
+        critic_loss = actor_loss = jnp.full(tasks, jnp.nan)
         if random_actions:
             action = jax.random.uniform(act_key, (env.num_envs, env.action_size), minval=-1.0, maxval=1.0)
+            state, shown = _seen(state, action, *env.step(state.environment, action))
         else:
             action = self.act(state.actor.model, state.observation, key=act_key)
-        environment, shown = env.step(state.environment, action)
-        transitions = Transitions(state.observation, action, shown.reward, shown.last_observation, shown.terminated)
-        state = state._replace(
-            replay=state.replay.add(transitions),
-            environment=environment,
-            observation=shown.observation,
-            key=key,
-            vector_steps=state.vector_steps + 1,
-        )
-        critic_losses = actor_losses = jnp.full(tasks, jnp.nan)
-        if not random_actions:
-            update = lambda state, key: self.update(state, key=key)
-            state, every = scan(update, state, jax.random.split(update_key, self.updates))
-            critic_losses, actor_losses = jax.tree.map(lambda losses: losses[-1], every)
+            if not isinstance(env, Overlapping) or (underway := env.depart(state.environment, action)) is None:
+                state, shown = _seen(state, action, *env.step(state.environment, action))
+                state, (critic_loss, actor_loss) = self._updated(state, update_key)
+            else:
+                # While the worlds act, the networks learn from what was there before. The replay is written to once
+                # they have read it: XLA would copy the whole of it if it could be written to before.
+                state, (critic_loss, actor_loss) = self._updated(state, jax.random.fold_in(update_key, underway.zero))
+                stepped, zero = env.arrive(state.environment, action, underway, critic_loss)
+                replay = eqx.tree_at(lambda replay: replay.added, state.replay, state.replay.added + zero)
+                state, shown = _seen(state._replace(replay=replay), action, *stepped)
         by_task = lambda x: x.reshape(tasks, -1).mean(axis=1)
         success = by_task(shown.info.get("success", jnp.full(env.num_envs, jnp.nan)).astype(shown.reward.dtype))
         temperature = jnp.exp(state.log_temperature)
-        return state, Progress(by_task(shown.reward), success, critic_losses, actor_losses, temperature)
+        return state, Progress(by_task(shown.reward), success, critic_loss, actor_loss, temperature)
+
+    def _updated(self, state: SoftState, key: Key) -> tuple[SoftState, tuple[Array, Array]]:
+        """After the updates of a vector step, with the losses of the last."""
+        update = lambda state, key: self.update(state, key=key)
+        state, losses = scan(update, state, jax.random.split(key, self.updates))
+        return state, jax.tree.map(lambda each: each[-1], losses)
 
     def act(self, actor: Net, observation: Float[Array, "worlds features"], *, key: Key | None) -> Array:
         """Actions in M worlds, (M, actions): drawn if there is a key, which is consumed, else without noise."""
@@ -300,6 +306,19 @@ class SoftActorCritic(eqx.Module):
             reward = reward * state.replay.reward_scale[:, None]
         soft_value = values - temperature[:, None] * log_prob
         return reward + self.discount.astype(reward.dtype) * (1 - batch.terminated) * soft_value
+
+
+def _seen(
+    state: SoftState, action: Float[Array, "worlds actions"], environment: Any, shown: Timestep
+) -> tuple[SoftState, Timestep]:
+    """With what actions led to."""
+    transitions = Transitions(state.observation, action, shown.reward, shown.last_observation, shown.terminated)
+    return state._replace(
+        replay=state.replay.add(transitions),
+        environment=environment,
+        observation=shown.observation,
+        vector_steps=state.vector_steps + 1,
+    ), shown
 
 
 def followed(targets: T, networks: T, share: Scalar) -> T:

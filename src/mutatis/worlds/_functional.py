@@ -13,7 +13,7 @@ from mutatis._timestep import Timestep
 from mutatis._tree import where_rows
 from mutatis.worlds._episode import Episode, first_episodes, judge
 from mutatis.worlds._observation import SIZE, stack
-from mutatis.worlds._simulator import Advance, Simulator, State
+from mutatis.worlds._simulator import Advance, HostSimulator, Simulator, State, Underway
 from mutatis.worlds._situation import INFO
 from mutatis.worlds._start import Start
 from mutatis.worlds._task import Task
@@ -102,7 +102,30 @@ class FunctionalWorlds:
 
     def step(self, states: list[TaskState], action: jax.Array) -> tuple[list[TaskState], Timestep]:
         """Acts in every world, (M, 4); where an episode ends, the next begins."""
-        states, shown = self.act(states, action)
+        return self._next(*self.act(states, action))
+
+    def depart(self, states: list[TaskState], action: jax.Array) -> Underway | None:
+        """Begins a `step` and comes back before it is done, so that other work can be done meanwhile.
+
+        `None` if nothing is gained by that: where the physics is on the device, it has no time for anything else.
+        """
+        if not isinstance(self.simulator, HostSimulator):
+            return None
+        return self.simulator.depart(_physics(states), self._split(action))
+
+    def arrive(
+        self, states: list[TaskState], action: jax.Array, underway: Underway, after: jax.Array
+    ) -> tuple[tuple[list[TaskState], Timestep], jax.Array]:
+        """Ends the `step` that `depart` began with the same arguments, once `after` is known.
+
+        Comes with a 0 that no compiler knows: what it is added to cannot be computed before.
+        """
+        assert isinstance(self.simulator, HostSimulator)
+        moved, zero = self.simulator.arrive(_physics(states), self._split(action), underway, after)
+        return self._next(*self._judged(states, moved, action)), zero
+
+    def _next(self, states: list[TaskState], shown: Timestep) -> tuple[list[TaskState], Timestep]:
+        """Where an episode ended, the next begins."""
         done = shown.terminated | shown.truncated
         each_task = zip(self._tables, jnp.split(done, len(self.tasks)), states, strict=True)
         states = [_restarted(*each, redraw=self._redraw_goals) for each in each_task]
@@ -111,9 +134,16 @@ class FunctionalWorlds:
 
     def act(self, states: list[TaskState], action: jax.Array) -> tuple[list[TaskState], Timestep]:
         """Acts in every world, (N, 4), and leaves all where that led to; `observation` is `last_observation`."""
-        actions = jnp.split(action, len(self.tasks))
-        moved = self.simulator.advance([state.physics for state in states], actions)
-        parts = [self._judge(*each) for each in zip(self._rows, states, moved, actions, strict=True)]
+        return self._judged(states, self.simulator.advance(_physics(states), self._split(action)), action)
+
+    def _split(self, action: jax.Array) -> list[jax.Array]:
+        return jnp.split(action, len(self.tasks))
+
+    def _judged(
+        self, states: list[TaskState], moved: Sequence[Advance], action: jax.Array
+    ) -> tuple[list[TaskState], Timestep]:
+        """What the actions were worth."""
+        parts = [self._judge(*each) for each in zip(self._rows, states, moved, self._split(action), strict=True)]
         whole: Timestep = jax.tree.map(lambda *rows: jnp.concatenate(rows), *(step for _, step in parts))
         seen = self._numbered(whole.observation)
         return [state for state, _ in parts], whole._replace(observation=seen, last_observation=seen)
@@ -153,6 +183,10 @@ class _Table(NamedTuple):
     episodes: Episode
     strides: jax.Array
     """Numbers without a common divisor with the count of goals."""
+
+
+def _physics(states: Sequence[TaskState]) -> list[State]:
+    return [state.physics for state in states]
 
 
 def _table(simulator: Simulator, task: int, starts: Sequence[Start]) -> _Table:

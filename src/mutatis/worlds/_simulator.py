@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from concurrent.futures import Future
 from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import io_callback
 
 from mutatis.worlds._physics import Physics
 from mutatis.worlds._scene import Scene
@@ -31,6 +33,14 @@ class Advance(NamedTuple):
     scene: Scene
     unstable: jax.Array
     """Whether the physics diverged, (W,)."""
+
+
+class Underway(NamedTuple):
+    """A step that the worlds are taking."""
+
+    ticket: jax.Array
+    zero: jax.Array
+    """0, which no compiler knows: what it is added to cannot be computed before the worlds have set out."""
 
 
 class Simulator(Protocol):
@@ -63,6 +73,8 @@ class HostSimulator:
         cells = threads.run(jobs)
         self._cells = [cells[k : k + parts] for k in range(0, len(cells), parts)]
         self._lock = Lock()
+        self._tickets = itertools.count()
+        self._underway: dict[int, Future[list[tuple]]] = {}
 
     def table(self, task: int, starts: Sequence[Start]) -> State:
         """The states at a task's starts, stacked."""
@@ -73,18 +85,53 @@ class HostSimulator:
 
     def advance(self, states: Sequence[State], actions: Sequence[jax.Array]) -> list[Advance]:
         """Acts in all worlds of all tasks."""
-        real = jnp.zeros(0).dtype  # 32 or 64 bits, as JAX is set
+        real = _real()
+        results = jax.pure_callback(
+            partial(self._act, real),
+            self._like(states, actions, real),
+            list(states),
+            list(actions),
+            vmap_method="sequential",
+        )
+        return self._advances(states, results)
+
+    def depart(self, states: Sequence[State], actions: Sequence[jax.Array]) -> Underway:
+        """Begins what `advance` does, on other threads."""
+        numbers = (jax.ShapeDtypeStruct((), jnp.int32),) * 2
+        return Underway(*io_callback(partial(self._depart, _real()), numbers, list(states), list(actions)))
+
+    def arrive(
+        self, states: Sequence[State], actions: Sequence[jax.Array], underway: Underway, after: jax.Array
+    ) -> tuple[list[Advance], jax.Array]:
+        """Ends what `depart` began with the same arguments, once `after` is known; with a 0 as that of `Underway`."""
+        like = self._like(states, actions, _real()), jax.ShapeDtypeStruct((), jnp.int32)
+        results, zero = io_callback(self._arrive, like, underway.ticket, after)
+        return self._advances(states, results), zero
+
+    def _like(self, states: Sequence[State], actions: Sequence[jax.Array], real: np.dtype) -> list[tuple]:
+        """Shapes of what `_act` gives."""
         worlds = len(actions[0])
-        like = [
+        return [
             (state["physics"], _shapes(cells[0].scene, worlds, real), jax.ShapeDtypeStruct((worlds,), bool))
             for state, cells in zip(states, self._cells, strict=True)
         ]
-        act = partial(self._act, real)
-        results = jax.pure_callback(act, like, list(states), list(actions), vmap_method="sequential")
+
+    def _advances(self, states: Sequence[State], results: Sequence[tuple]) -> list[Advance]:
         return [
             Advance(state | {"physics": physics}, Scene(cells[0].layout, **arrays), unstable)
             for state, cells, (physics, arrays, unstable) in zip(states, self._cells, results, strict=True)
         ]
+
+    def _depart(self, real: np.dtype, states: Sequence[State], actions: Sequence[jax.Array]) -> tuple:
+        """On the host: what was asked for goes on in another thread, which needs a copy of what belongs to JAX."""
+        mine = jax.tree.map(np.array, (list(states), list(actions)))
+        ticket = next(self._tickets)
+        self._underway[ticket] = self._threads.begin(partial(self._act, real, *mine))
+        return np.int32(ticket), np.int32(0)
+
+    def _arrive(self, ticket: jax.Array, after: jax.Array) -> tuple[list[tuple], np.int32]:
+        del after
+        return self._underway.pop(int(ticket)).result(), np.int32(0)
 
     def _act(self, real: np.dtype, states: Sequence[State], actions: Sequence[jax.Array]) -> list[tuple]:
         """On the host: the next physics, the fields of the scene, what diverged."""
@@ -101,6 +148,11 @@ class HostSimulator:
         turns = [done[k : k + cells] for k in range(0, len(done), cells)]
         join = lambda *rows: np.concatenate(rows)
         return [jax.tree.map(join, *_interleaved(each)) for each in turns]
+
+
+def _real() -> np.dtype:
+    """32 or 64 bits, as JAX is set."""
+    return jnp.zeros(0).dtype
 
 
 def _parts(worlds: int, cells: int, size: int) -> list[slice]:

@@ -6,7 +6,7 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -32,7 +32,7 @@ class Threads:
             raise ValueError(f"threads: must be at least 1, not {count}")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.count = count or cores
-        self._pool = ThreadPoolExecutor(max(1, self.count - 1), "mutatis-worlds")
+        self._pool = ThreadPoolExecutor(self.count, "mutatis-worlds")
 
     def run(self, jobs: Sequence[Callable[[], T]]) -> list[T]:
         """The results of some jobs, in their order; each thread takes the next job when it has done one."""
@@ -52,6 +52,10 @@ class Threads:
         for helper in helpers:
             helper.result()
         return results  # pyright: ignore[reportReturnType]
+
+    def begin(self, call: Callable[[], T]) -> Future[T]:
+        """A call, which may `run` jobs, on a thread that takes the caller's place; one at a time."""
+        return self._pool.submit(call)
 
     def parts(self, worlds: int, tasks: int) -> list[slice]:
         """Slices of one task's worlds: as few as keep a part small and every thread busy with some task."""
