@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip("mujoco", reason="mujoco is not installed")
 
+import mujoco
+
 from mutatis.worlds import TASKS, _render, make
 from mutatis.worlds._render import CAMERAS, NoGraphicsError, Renderer
 
@@ -120,6 +122,20 @@ def test_drawing_other_models_in_between_changes_nothing(worlds, renderer):
     fresh.close()
     assert np.array_equal(fresh(worlds.pose(3), **SIZE), first[4])  # begins anew
     fresh.close()
+
+
+def test_what_lay_in_the_goals_memory_before_is_not_seen(worlds, renderer, monkeypatch):
+    pose, update = worlds.pose(0), mujoco.mjv_updateScene
+
+    def littered(*arguments):
+        update(*arguments)
+        scene = arguments[-1]
+        scene.geoms[scene.ngeom].category = int(mujoco.mjtCatBit.mjCAT_DECOR)  # what this is throws no shadow
+        scene.geoms[scene.ngeom].transparent = 1
+
+    clean = renderer(pose, **SIZE)
+    monkeypatch.setattr(mujoco, "mjv_updateScene", littered)
+    np.testing.assert_array_equal(renderer(pose, **SIZE), clean)
 
 
 def test_the_scenery_stands_where_the_world_has_it(worlds, renderer):

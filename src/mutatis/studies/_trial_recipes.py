@@ -58,8 +58,15 @@ class PointPearl(BeliefSettings, PointStudy):
     name: ClassVar[str] = "point-pearl"
     rows: ClassVar[tuple[TrialMethod, ...]] = BELIEF_METHODS
     methods: tuple[str, ...] = ("PEARL",)
-    episodes: int = 3
-    environment_steps: int = 500_000
+    episodes: int = 5
+    prior_episodes: int = 4
+    environment_steps: int = 800_000
+    context: int = 80
+    latent: int = 16
+    divergence: float = 0.01
+    learning_rate: float = 1e-3
+    discount: float = 0.9
+    reward_scale: float = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)

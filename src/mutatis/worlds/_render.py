@@ -137,6 +137,9 @@ def _add_ball(scene: mujoco.MjvScene, position: np.ndarray) -> None:
     size, turn = np.array([_GOAL_RADIUS, 0.0, 0.0]), np.eye(3).reshape(-1)
     colour = np.array([*_GOAL_COLOUR, 1.0], np.float32)
     mujoco.mjv_initGeom(ball, int(mujoco.mjtGeom.mjGEOM_SPHERE), size, np.asarray(position, float), turn, colour)
+    # What is left unsaid would be what last lay there in memory.
+    ball.category, ball.transparent, ball.camdist = int(mujoco.mjtCatBit.mjCAT_STATIC), 0, 0.0
+    ball.objtype, ball.objid, ball.segid = int(mujoco.mjtObj.mjOBJ_UNKNOWN), -1, -1
     ball.emission = 0.4
     scene.ngeom += 1
 
