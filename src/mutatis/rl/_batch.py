@@ -16,8 +16,8 @@ from mutatis._tree import scan
 from mutatis._types import Key, Objective, Scalar
 from mutatis._weighting import AbstractWeighting
 from mutatis.rl._baseline import AbstractBaseline, ActorCritic
-from mutatis.rl._counts import check_counts
 from mutatis.rl._returns import discounted_returns, episode_time, generalised_advantages
+from mutatis.rl._settings import check_counts
 
 
 class Rollout(NamedTuple):

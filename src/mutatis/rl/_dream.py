@@ -17,13 +17,13 @@ from mutatis._task import Task
 from mutatis._tree import scan
 from mutatis._types import Key, Scalar, Tree
 from mutatis.nn._layers import beside
-from mutatis.rl._counts import check_counts
 from mutatis.rl._dream_networks import DREAMNetworks, Episode, exploiter_rows, explorer_rows, step_rows
 from mutatis.rl._dream_player import DREAMPlayer
 from mutatis.rl._episodes import TrialReplay
 from mutatis.rl._family import Discrete, Family
 from mutatis.rl._play import play
 from mutatis.rl._recurrent_q import RecurrentQ, temporal_difference
+from mutatis.rl._settings import check_counts, check_shares
 from mutatis.rl._soft import followed
 from mutatis.rules._none import NoAdaptation
 from mutatis.weightings._average import Average
@@ -105,8 +105,8 @@ class DREAM(eqx.Module):
     actions, and updates between them; g does not know the order of the steps, where the original reads them with an
     LSTM.
 
-    **Raises:** `ValueError` for a count below 1, actions that are not discrete, fewer places than trials, shares of
-    random actions that are none, or an instruction as long as the observation.
+    **Raises:** `ValueError` for a count below 1, a share that is not from 0 to 1, actions that are not discrete, fewer
+    places than trials, shares of random actions that are none, or an instruction as long as the observation.
     """
 
     family: Family
@@ -152,6 +152,7 @@ class DREAM(eqx.Module):
         decoupled: bool = True,
     ):
         check_counts(trials=trials, updates=updates, batch=batch, latent=latent, anneal=anneal)
+        check_shares(discount=discount, polyak=polyak, trace=trace)
         if not isinstance(family.actions, Discrete):
             raise ValueError("family: its actions are not Discrete, and Q-learning takes the best of a few.")
         if capacity < trials:

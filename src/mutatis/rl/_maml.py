@@ -20,10 +20,10 @@ from mutatis._weighting import AbstractWeighting
 from mutatis.rl._baseline import LinearBaseline
 from mutatis.rl._batch import Batch, Rollout, assess
 from mutatis.rl._collect import Policy
-from mutatis.rl._counts import check_counts
 from mutatis.rl._family import Family
 from mutatis.rl._play import Memoryless, Trials, play
 from mutatis.rl._proximal import Proximal
+from mutatis.rl._settings import check_counts, check_shares
 from mutatis.rl._trust_region import TrustRegionState
 from mutatis.rl._trust_region_update import TrustRegion, trust_region_step
 from mutatis.weightings._average import Average
@@ -116,7 +116,8 @@ class MAML(eqx.Module):
     - `discount`, `trace`: gamma and lambda. The baseline is linear, fitted to the very episodes that it serves.
     - `weighting`: how the tasks share the step.
 
-    **Raises:** `ValueError` for a count below 1, or a weighting that needs positive losses.
+    **Raises:** `ValueError` for a count below 1, a share that is not from 0 to 1, or a weighting that needs positive
+    losses.
     """
 
     family: Family
@@ -139,6 +140,7 @@ class MAML(eqx.Module):
         weighting: AbstractWeighting | None = None,
     ):
         check_counts(tasks=tasks, episodes=episodes)
+        check_shares(discount=discount, trace=trace)
         self.family, self.weighting = family, Average() if weighting is None else weighting
         self.weighting.refuse_for_policies("weighting")
         self.method = TrustRegion() if method is None else method
@@ -252,6 +254,9 @@ class AdaptingPlayer(eqx.Module):
     - `episodes`: before each adaptation.
     - `adaptations`: how often it adapts, each time to the latest `episodes`.
     - `noise`: whether actions are drawn once it is adapted for the last time; before, they always are.
+    - `discount`, `trace`: of the advantages that it adapts to.
+
+    **Raises:** `ValueError` for a count below 1, or a share that is not from 0 to 1.
     """
 
     learner: Learner
@@ -261,6 +266,10 @@ class AdaptingPlayer(eqx.Module):
     noise: bool = eqx.field(static=True, default=True)
     discount: float = eqx.field(static=True, default=0.99)
     trace: float = eqx.field(static=True, default=1.0)
+
+    def __check_init__(self):
+        check_counts(episodes=self.episodes, adaptations=self.adaptations)
+        check_shares(discount=self.discount, trace=self.trace)
 
     def start(self, worlds: int) -> Adapted:
         """Not adapted, nothing seen."""

@@ -19,10 +19,10 @@ from mutatis._tree import repeated, scan
 from mutatis._types import Key, Scalar, Tree
 from mutatis.nn import UntoldTask, mlp
 from mutatis.nn._layers import beside
-from mutatis.rl._counts import check_counts
 from mutatis.rl._family import Box, Family
 from mutatis.rl._play import Trials, play
 from mutatis.rl._replay import Replay, Transitions
+from mutatis.rl._settings import check_counts, check_shares
 from mutatis.rl._soft import Twin, followed
 from mutatis.rl._tanh_gaussian import TanhGaussian
 from mutatis.rules._belief import Belief, Believing
@@ -92,7 +92,8 @@ class PEARL(eqx.Module):
     **Deviations:** two critics with targets in place of a value network; all training tasks play in every iteration,
     side by side; a context is drawn with replacement.
 
-    **Raises:** `ValueError` for a count below 1, more prior episodes than episodes, or a family without a box.
+    **Raises:** `ValueError` for a count below 1, a share that is not from 0 to 1, more prior episodes than episodes, or
+    a family without a box.
     """
 
     family: Family
@@ -134,6 +135,7 @@ class PEARL(eqx.Module):
     ):
         check_counts(latent=latent, prior_episodes=prior_episodes, updates=updates)
         check_counts(meta_batch=meta_batch, batch=batch, context=context)
+        check_shares(discount=discount, polyak=polyak)
         if episodes < prior_episodes:
             raise ValueError(f"episodes is {episodes}, fewer than the {prior_episodes} prior_episodes among them.")
         if not isinstance(family.actions, Box):

@@ -14,6 +14,7 @@ from mutatis.rl._baseline import AbstractBaseline, ActorCritic
 from mutatis.rl._batch import AbstractPolicyUpdate, Rollout, assess, by_task
 from mutatis.rl._collect import Moments, Policy, Standardised, collect, discounted_so_far
 from mutatis.rl._environment import Environment
+from mutatis.rl._settings import check_shares
 from mutatis.weightings._average import Average
 
 
@@ -82,7 +83,7 @@ class PolicyGradient(eqx.Module):
 
     A linear baseline is fitted to each roll-out after its update, for the next, as in rllab; at first it is zero.
 
-    **Raises:** `ValueError` if `steps` is below 1, or the weighting needs positive losses.
+    **Raises:** `ValueError` if `steps` is below 1, a share is not from 0 to 1, or the weighting needs positive losses.
 
     **Deviations:** Gymnasium's `NormalizeObservation` and `NormalizeReward` change their moments within a roll-out, so
     that the policy that is judged is not quite the one that acted; and `NormalizeReward` goes on adding after an
@@ -114,6 +115,7 @@ class PolicyGradient(eqx.Module):
     ):
         if steps < 1:
             raise ValueError(f"steps is {steps}; a roll-out needs at least one step in each world, pass 1 or more.")
+        check_shares(discount=discount, trace=trace)
         self.environment, self.method, self.steps = environment, method, steps
         self.discount, self.trace = jnp.asarray(discount), jnp.asarray(trace)
         self.weighting = Average() if weighting is None else weighting

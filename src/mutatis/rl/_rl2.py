@@ -17,11 +17,11 @@ from mutatis._tree import scan
 from mutatis._types import Key, Scalar
 from mutatis._weighting import AbstractWeighting
 from mutatis.rl._batch import minibatch_orders
-from mutatis.rl._counts import check_counts
 from mutatis.rl._family import Box, Discrete, Family
 from mutatis.rl._play import Trials, play
 from mutatis.rl._proximal import ProximalLoss, approximate_divergence
 from mutatis.rl._recurrent import RecurrentPlayer, RecurrentPolicy, Seen
+from mutatis.rl._settings import check_counts, check_shares
 from mutatis.rules._none import NoAdaptation
 from mutatis.weightings._average import Average
 
@@ -95,7 +95,8 @@ class RL2(eqx.Module):
     **Deviations:** PPO in place of the TRPO of Duan et al. and the A3C of Wang et al., as in later work; no row is cut:
     gradients go through whole trials.
 
-    **Raises:** `ValueError` for a count below 1, or if the minibatches do not divide the trials.
+    **Raises:** `ValueError` for a count below 1, a share that is not from 0 to 1, or if the minibatches do not divide
+    the trials.
     """
 
     family: Family
@@ -127,6 +128,7 @@ class RL2(eqx.Module):
         weighting: AbstractWeighting | None = None,
     ):
         check_counts(episodes=episodes, trials=trials, epochs=epochs, minibatches=minibatches)
+        check_shares(discount=discount, trace=trace)
         if trials % minibatches:
             raise ValueError(f"minibatches is {minibatches}, which does not divide the {trials} trials.")
         self.family, self.weighting = family, Average() if weighting is None else weighting

@@ -19,9 +19,9 @@ from mutatis._tree import scan
 from mutatis._types import Key, Scalar
 from mutatis._weighting import AbstractWeighting
 from mutatis.nn import SmallUniform, Start, he_uniform, zeros
-from mutatis.rl._counts import check_counts
 from mutatis.rl._environment import Environment, Overlapping
 from mutatis.rl._replay import Replay, Transitions
+from mutatis.rl._settings import check_counts, check_shares
 from mutatis.rl._tanh_gaussian import TanhGaussian
 from mutatis.rules._none import NoAdaptation
 from mutatis.weightings._average import Average
@@ -86,7 +86,8 @@ class SoftActorCritic(eqx.Module):
     - `actor_weighting`, `critic_weighting`: how the tasks share the update; any of the library's.
     - `normalise_rewards`: whether the critics see each task's rewards divided by their root mean square.
 
-    **Raises:** `ValueError` if `batch` or `updates` is below 1, or the actor's weighting needs positive losses.
+    **Raises:** `ValueError` for a count below 1, a share that is not from 0 to 1, or if the actor's weighting needs
+    positive losses.
     """
 
     environment: Environment
@@ -116,6 +117,7 @@ class SoftActorCritic(eqx.Module):
         normalise_rewards: bool = False,
     ):
         check_counts(batch=batch, updates=updates)
+        check_shares(discount=discount, polyak=polyak)
         self.environment = environment
         adam = optax.adam(learning_rate, eps=1e-5)
         self.optim = adam if clip is None else optax.chain(optax.clip_by_global_norm(clip), adam)

@@ -18,7 +18,6 @@ from mutatis._tree import scan
 from mutatis._types import Key, Tree
 from mutatis.nn import Sequential, SmallUniform, Start, mlp
 from mutatis.rl._batch import minibatch_orders
-from mutatis.rl._counts import check_counts
 from mutatis.rl._family import Box, Discrete, Family
 from mutatis.rl._gaussian import Gaussian
 from mutatis.rl._memory import GRU, AbstractMemory
@@ -26,6 +25,7 @@ from mutatis.rl._play import Trials, play
 from mutatis.rl._proximal import ProximalLoss
 from mutatis.rl._recurrent import RecurrentPlayer, Seen, inputs
 from mutatis.rl._rl2 import RL2
+from mutatis.rl._settings import check_counts
 from mutatis.rl._varibad_model import BeliefEncoder, Lived, TaskDecoder, TaskModel, TrialBound, lived
 from mutatis.rules._none import NoAdaptation
 from mutatis.weightings._average import Average
@@ -169,7 +169,8 @@ class VariBAD(eqx.Module):
     the bound is a mean over rows where the paper has a sum, which Adam does not feel; before the first row the belief
     is N(0, I), in the authors' code what the encoder says of an empty trial.
 
-    **Raises:** `ValueError` for a count below 1, or if the minibatches do not divide the trials.
+    **Raises:** `ValueError` for a count below 1, a share that is not from 0 to 1, or if the minibatches do not divide
+    the trials.
     """
 
     control: RL2

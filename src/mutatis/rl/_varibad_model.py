@@ -12,13 +12,13 @@ from mutatis._tree import repeated
 from mutatis._types import Key, Scalar, Tree
 from mutatis.nn import Linear, Sequential, mlp
 from mutatis.nn._layers import beside
-from mutatis.rl._counts import check_counts
 from mutatis.rl._family import Box, Discrete, Family
 from mutatis.rl._gaussian import Gaussian
 from mutatis.rl._memory import AbstractMemory, read_step
 from mutatis.rl._play import Trials
 from mutatis.rl._recurrent import Seen, read_rows
 from mutatis.rl._rl2 import trial_rows
+from mutatis.rl._settings import check_counts
 
 
 class Lived(NamedTuple):

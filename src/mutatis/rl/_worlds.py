@@ -11,9 +11,9 @@ from jaxtyping import Array, Bool, Float, Int
 from mutatis._timestep import Timestep
 from mutatis._tree import repeated, where_rows
 from mutatis._types import Key, Tree
-from mutatis.rl._counts import check_counts
 from mutatis.rl._family import Box
 from mutatis.rl._play import Player, play
+from mutatis.rl._settings import check_counts
 
 if TYPE_CHECKING:
     from mutatis.worlds import Evaluation, FunctionalWorlds, Worlds

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, UInt32
 
 from mutatis._types import Key
-from mutatis.rl._counts import check_counts
 from mutatis.rl._family import AbstractFamily, Box, Move
+from mutatis.rl._settings import check_counts
 
 if TYPE_CHECKING:
     from mutatis.worlds._cheetah import HalfCheetah
