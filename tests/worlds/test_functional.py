@@ -241,6 +241,24 @@ def test_a_step_in_two_parts_is_a_step():
     jax.tree.map(np.testing.assert_array_equal, (ended, moments), (last, steps))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_several_steps_can_be_under_way_at_once(threads):
+    functional = make(["reach", "push"], worlds_per_task=2, threads=threads).functional()
+    state, _ = functional.reset(jax.random.key(0))
+    states = jax.tree.map(lambda x: jnp.stack([x] * 4), state)
+    acts = jnp.asarray(actions(4, 4))
+
+    @jax.jit
+    @jax.vmap
+    def in_two_parts(state, act):
+        return functional.arrive(state, act, functional.depart(state, act), act)[0]
+
+    ended, moments = in_two_parts(states, acts)
+    for k, act in enumerate(acts):
+        expected = jax.jit(functional.step)(state, act)
+        jax.tree.map(lambda x, y, k=k: np.testing.assert_array_equal(x[k], y), (ended, moments), expected)
+
+
 def test_what_is_computed_between_the_parts_of_a_step_does_not_wait_for_the_physics(monkeypatch):
     functional = make("reach", worlds_per_task=2).functional()
     state, _ = functional.reset(jax.random.key(0))

@@ -32,7 +32,9 @@ class Threads:
             raise ValueError(f"threads: must be at least 1, not {count}")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.count = count or cores
-        self._pool = ThreadPoolExecutor(self.count, "mutatis-worlds")
+        self._pool = ThreadPoolExecutor(max(1, self.count - 1), "mutatis-worlds")
+        # Of its own: calls that wait for helpers must not take their places.
+        self._caller = ThreadPoolExecutor(1, "mutatis-worlds-caller")
 
     def run(self, jobs: Sequence[Callable[[], T]]) -> list[T]:
         """The results of some jobs, in their order; each thread takes the next job when it has done one."""
@@ -54,8 +56,8 @@ class Threads:
         return results  # pyright: ignore[reportReturnType]
 
     def begin(self, call: Callable[[], T]) -> Future[T]:
-        """A call, which may `run` jobs, on a thread that takes the caller's place; one at a time."""
-        return self._pool.submit(call)
+        """A call, which may `run` jobs, on a thread that takes the caller's place; one after the other."""
+        return self._caller.submit(call)
 
     def parts(self, worlds: int, tasks: int) -> list[slice]:
         """Slices of one task's worlds: as few as keep a part small and every thread busy with some task."""
@@ -65,4 +67,5 @@ class Threads:
 
     def close(self) -> None:
         """Ends the threads."""
+        self._caller.shutdown()
         self._pool.shutdown()
