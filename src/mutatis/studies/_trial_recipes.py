@@ -58,10 +58,10 @@ class PointPearl(BeliefSettings, PointStudy):
     name: ClassVar[str] = "point-pearl"
     rows: ClassVar[tuple[TrialMethod, ...]] = BELIEF_METHODS
     methods: tuple[str, ...] = ("PEARL",)
-    episodes: int = 5
-    prior_episodes: int = 4
-    environment_steps: int = 800_000
-    context: int = 80
+    episodes: int = 6
+    prior_episodes: int = 5
+    environment_steps: int = 1_440_000
+    context: int = 100
     latent: int = 16
     divergence: float = 0.01
     learning_rate: float = 1e-3
