@@ -190,7 +190,15 @@ LEARNERS = {
     ),
     "MAML": PointMaml(**JUDGED, environment_steps=4 * 3 * 2 * 40, episodes=3, tasks_per_step=3, width=8, depth=1),
     "PEARL": PointPearl(
-        **JUDGED, environment_steps=4 * 80 * 40, episodes=2, updates=2, batch=4, context=4, width=8, depth=1
+        **JUDGED,
+        environment_steps=4 * 80 * 40,
+        episodes=2,
+        prior_episodes=1,
+        updates=2,
+        batch=4,
+        context=4,
+        width=8,
+        depth=1,
     ),
     "DREAM": BusDream(
         **JUDGED, methods=("DREAM",), environment_steps=4 * 8 * 40, explored=8, updates=2, batch=4, width=8, latent=4

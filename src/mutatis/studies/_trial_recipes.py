@@ -121,7 +121,11 @@ class SparsePointPearl(BeliefSettings, SparsePointStudy):
     episodes: int = 8
     prior_episodes: int = 5
     environment_steps: int = 1_500_000
+    context: int = 100
+    divergence: float = 1.0
+    learning_rate: float = 1e-3
     discount: float = 0.9
+    reward_scale: float = 20.0
     learned_from: str | None = "dense_reward"
 
 
