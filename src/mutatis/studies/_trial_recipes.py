@@ -16,6 +16,17 @@ from mutatis.studies._trials import TrialMethod
 
 
 @dataclass(frozen=True, kw_only=True)
+class OnPoints(BeliefSettings):
+    """What studies of points by PEARL have in common."""
+
+    prior_episodes: int = 5
+    context: int = 100
+    learning_rate: float = 1e-3
+    discount: float = 0.9
+    reward_scale: float = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class BanditRL2(RecurrentSettings, BanditStudy):
     """Bandits by RL2, beside the exact optimum, Gittins indices and Thompson sampling (Duan et al. 2016)."""
 
@@ -52,21 +63,16 @@ class PointMaml(GradientSettings, PointStudy):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointPearl(BeliefSettings, PointStudy):
+class PointPearl(OnPoints, PointStudy):
     """Points that look for their goal by PEARL: a belief, and acting on draws from it (Rakelly et al. 2019)."""
 
     name: ClassVar[str] = "point-pearl"
     rows: ClassVar[tuple[TrialMethod, ...]] = BELIEF_METHODS
     methods: tuple[str, ...] = ("PEARL",)
     episodes: int = 6
-    prior_episodes: int = 5
     environment_steps: int = 1_440_000
-    context: int = 100
     latent: int = 16
     divergence: float = 0.01
-    learning_rate: float = 1e-3
-    discount: float = 0.9
-    reward_scale: float = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,20 +118,15 @@ class SparsePointVariBAD(VariBADSettings, SparsePointRL2):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparsePointPearl(BeliefSettings, SparsePointStudy):
+class SparsePointPearl(OnPoints, SparsePointStudy):
     """Points that are paid only near their goal, by PEARL; its critics are told the distance (Rakelly et al. 2019)."""
 
     name: ClassVar[str] = "sparse-point-pearl"
     rows: ClassVar[tuple[TrialMethod, ...]] = BELIEF_METHODS
     methods: tuple[str, ...] = ("PEARL",)
     episodes: int = 8
-    prior_episodes: int = 5
     environment_steps: int = 1_500_000
-    context: int = 100
     divergence: float = 1.0
-    learning_rate: float = 1e-3
-    discount: float = 0.9
-    reward_scale: float = 20.0
     learned_from: str | None = "dense_reward"
 
 
