@@ -12,7 +12,7 @@ pytest.importorskip("mutatis.worlds", reason="the simulator is not installed")
 
 from mutatis.studies import SerialExecutor, StoppedError, Study, run_study, train
 from mutatis.studies._control import DivergedError
-from mutatis.studies._control_recipes import Mt10MtmhSac, Mt10Riddle, Mt10Single, Mt50MtmhSac
+from mutatis.studies._control_recipes import Mt10MtmhSac, Mt10Ppo, Mt10Riddle, Mt10Single, Mt50MtmhSac
 from mutatis.studies._study import Job
 
 TASKS = ("reach", "drawer-close")
@@ -144,6 +144,15 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_done():
     assert "The replay of all tasks takes 0.00 GiB" in Mt10MtmhSac(**SMALL).data(0).description
     with pytest.raises(ValueError, match="there is no 'reech'; did you mean reach"):
         Mt10MtmhSac(tasks=("reech",)).data(0)
+    for study, names in ((Mt10MtmhSac, ("discount", "polyak")), (Mt10Ppo, ("discount", "trace"))):
+        for name in names:
+            with pytest.raises(ValueError, match=f"{name}: must be from 0 to 1, not 2.0"):
+                study(**{name: 2.0})
+
+
+def test_without_a_discount_no_loss_is_too_large():
+    assert Mt10MtmhSac().most_loss() == pytest.approx(10_000**2)
+    assert Mt10MtmhSac(discount=1.0).most_loss() == np.inf
 
 
 def test_published_numbers_come_with_their_protocol():

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from mutatis.rl import Environment
+from mutatis.rl._settings import check_shares
 from mutatis.studies._study import Job, Outcome, Schedule, Study
 
 if TYPE_CHECKING:
@@ -191,6 +192,7 @@ class ControlStudy(Study):
         self.check_known("methods", sorted(row.name for row in self.rows))
         counts = ("environment_steps", "worlds_per_task", "horizon", "width", "depth", "evaluations")
         self.check_positive(*counts, "progress_goals", "goals")
+        check_shares(discount=self.discount)
 
     def task_names(self) -> tuple[str, ...]:
         """The tasks in the order of their heads."""

@@ -23,6 +23,7 @@ from mutatis.rl import (
     TrustRegion,
 )
 from mutatis.rl._policy_gradient import AbstractPolicyUpdate
+from mutatis.rl._settings import check_shares
 from mutatis.studies._control import Build, ControlMethod, ControlStudy, Policy
 from mutatis.studies._published_control import published_table
 from mutatis.studies._study import Schedule
@@ -171,6 +172,7 @@ class PolicyStudy(ControlStudy):
     def __post_init__(self):
         super().__post_init__()
         self.check_positive("rollout", "epochs", "minibatches", "rollouts_per_dispatch")
+        check_shares(trace=self.trace)
         if (self.rollout * self.worlds_per_task) % self.minibatches:
             raise ValueError(
                 f"minibatches is {self.minibatches}, which does not divide the {self.rollout * self.worlds_per_task} "

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from mutatis._weighting import AbstractWeighting
 from mutatis.nn import embedded_net, film_net, multi_head_net, one_hot_net
 from mutatis.rl import ActorLoss, Environment, SoftActorCritic, SoftState, Twin, critic_loss, replay_bytes
 from mutatis.rl._replay import device_memory
+from mutatis.rl._settings import check_shares
 from mutatis.studies._control import Build, ControlMethod, ControlStudy, Policy, TaskSet
 from mutatis.studies._published_control import published_curve, published_table
 from mutatis.studies._study import Schedule
@@ -223,6 +225,7 @@ class SoftStudy(ControlStudy):
     def __post_init__(self):
         super().__post_init__()
         self.check_positive("batch", "updates", "capacity", "steps_per_dispatch")
+        check_shares(polyak=self.polyak)
         for name in ("warm_up", "critic_width", "resets", "diagnosis_batch"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; pass 0 or more.")
@@ -273,7 +276,9 @@ class SoftStudy(ControlStudy):
         )
 
     def most_loss(self) -> float:
-        """Two critics, each wrong by ten times what the best policy could ever get."""
+        """Two critics, each wrong by ten times what the best policy could ever get: without a discount, no bound."""
+        if self.discount == 1:
+            return math.inf
         largest_reward = {"v1": 5_000.0, "v2": 10.0}[self.reward]
         return (10 * largest_reward / (1 - self.discount)) ** 2
 
