@@ -114,6 +114,14 @@ IWASAWA_2021 = """\
   year      = {2021}
 }"""
 
+KAO_2022 = """\
+@inproceedings{kao2022zeroing,
+  title     = {{MAML} is a Noisy Contrastive Learner in Classification},
+  author    = {Kao, Chia-Hsiang and Chiu, Wei-Chen and Chen, Pin-Yu},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2022}
+}"""
+
 KENDALL_2018 = """\
 @inproceedings{kendall2018uncertainty,
   title     = {Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry and Semantics},

@@ -152,6 +152,55 @@ def test_rows_after_the_end_of_an_episode_do_not_count():
     assert float(jnp.abs(advantage[3:]).max()) == 0 and float(jnp.abs(advantage[:3]).min()) > 0
 
 
+def test_advantages_as_they_are_tell_how_much_is_at_stake():
+    """Rewards ten times as large: advantages ten times as large, or the same where they are normalised."""
+    trials = episodes_of_a_task(policy(), GOALS[0], 0)
+    larger = trials._replace(reward=10 * trials.reward)
+    seen = lambda trials, **options: judged(policy(), trials, discount=0.9, trace=0.5, **options)[0].advantage
+    scale = float(jnp.abs(seen(trials, normalise_advantages=False)).max())
+    np.testing.assert_allclose(
+        seen(larger, normalise_advantages=False) / 10, seen(trials, normalise_advantages=False), atol=1e-3 * scale
+    )
+    np.testing.assert_allclose(seen(larger), seen(trials), atol=1e-3)
+    assert float(seen(trials).std()) == pytest.approx(1, abs=1e-4)
+
+
+class Size(mutatis.AbstractRule):
+    """Its state is the mean size of the advantages that it was given; the policy stays as it is."""
+
+    def init(self, model):
+        return jnp.zeros(())
+
+    def update(self, model, state, context, *, key):
+        return jnp.abs(context[0].advantage).mean()
+
+    def bind(self, model, state):
+        return model
+
+
+def test_the_player_adapts_to_the_advantages_it_was_told():
+    family, made, sizes = families.PointGoals(horizon=5), mutatis.Learner(policy(), Size()), {}
+    seen = rl.play(family, GOALS[:1], rl.Memoryless(rl.Acting(made.model)), key=jax.random.key(0), episodes=3)
+    seen = seen._replace(info={})
+    for normalise in (True, False):
+        player = rl.AdaptingPlayer(made, family, episodes=3, normalise_advantages=normalise)
+        memory = player.start(1)._replace(trials=seen, episode=jnp.asarray(2))
+        sizes[normalise] = float(player.begin(memory, jax.random.key(1)).state[0])
+        one = jax.tree.map(lambda x: x[0], seen)
+        batch, _ = judged(made.model, one, discount=0.99, trace=1.0, normalise_advantages=normalise)
+        assert sizes[normalise] == pytest.approx(float(jnp.abs(batch.advantage).mean()), rel=1e-3)
+    assert abs(sizes[True] - sizes[False]) > 0.05
+
+
+def test_the_learner_adapts_to_the_advantages_it_was_told():
+    family, after = families.PointGoals(horizon=5), {}
+    for normalise in (True, False):
+        agent = rl.MAML(family, tasks=2, episodes=3, normalise_advantages=normalise)
+        after[normalise] = agent.train(agent.init(learner(rate=1.0), key=jax.random.key(0)), 1)[1]
+    assert float(after[True].before[0]) == float(after[False].before[0])
+    assert abs(float(after[True].after[0] - after[False].after[0])) > 1e-4
+
+
 def test_bad_settings_are_named():
     for name in ("tasks", "episodes"):
         with pytest.raises(ValueError, match=name):

@@ -1,6 +1,7 @@
 """Studies of trials on Meta-World from start to end, at a size for tests."""
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -13,11 +14,14 @@ import pytest
 pytest.importorskip("mutatis.worlds", reason="the simulator is not installed")
 
 from mutatis import rl, worlds
+from mutatis.shift._metrics import seed_interval
 from mutatis.studies import SerialExecutor, StoppedError, run_study, train
 from mutatis.studies._config import decode_settings, encode_settings
 from mutatis.studies._report import write_report
 from mutatis.studies._study import Job
 from mutatis.studies._trial_arenas import WorldTasks
+from mutatis.studies._trial_parts import Judged, episode_rows
+from mutatis.studies._trial_words import success_gain
 from mutatis.studies._trial_world_recipes import Ml1Maml, Ml1Pearl, Ml1Reach, Ml10RL2, Ml45RL2
 from mutatis.studies._trial_worlds import OFFICIAL
 
@@ -127,8 +131,11 @@ def test_a_run_leaves_rows_a_page_and_closing_lines(tmp_path):
     assert found == {
         *(("test", metric, f"episode {k}") for metric in ("return", "success") for k in (1, 2)),
         *(("train", f"{metric} on training tasks", f"episode {k}") for metric in ("return", "success") for k in (1, 2)),
-        ("test", "return", "whole trial"),
-        ("train", "return on training tasks", "whole trial"),
+        *(
+            (split, f"{metric}{suffix}", "whole trial")
+            for metric in ("return", "gain in success")
+            for split, suffix in (("test", ""), ("train", " on training tasks"))
+        ),
         ("test", "success by task", "reach"),
         ("train", "success by task on training tasks", "reach"),
         ("test", "success, official evaluation", "reach"),
@@ -136,10 +143,29 @@ def test_a_run_leaves_rows_a_page_and_closing_lines(tmp_path):
     assert {row["environment steps"] for row in rows} == {160}
     said = study.closing(rows).splitlines()
     assert said[0] == "Success in the last of 2 episodes, 3 goals of the test tasks:"
-    assert "officially counted" in said[1] and "bias: upwards" in said[1] and said[1].endswith("(160 steps)")
+    assert re.search(r"RL2: \d+\.\d%, [+-]\d+\.\d points \[.*\] from the first; officially counted", said[1])
+    assert "bias: upwards" in said[1] and said[1].endswith("(160 steps)")
     page = write_report([tmp_path], tmp_path / "report.html").read_text()
-    assert "Success in each episode, %" in page and "goals are hidden" in page
+    assert "Success in each episode, %" in page and "goals are hidden" in page and "Gain, points" in page
     assert decode_settings(Ml1Reach, encode_settings(study)) == study
+
+
+def test_what_adapting_gains_has_the_interval_of_paired_goals():
+    """Against SciPy's; of several seeds the interval is theirs."""
+    stats = pytest.importorskip("scipy.stats")
+    success = np.random.default_rng(0).random((40, 3)) < [0.3, 0.5, 0.6]
+    rows = episode_rows(Judged(np.zeros((40, 3)), success, None), "episode", {"method": "RL2", "seed": 0, "n": 40})
+    (gain,) = (row for row in rows if row["metric"] == "gain in success")
+    expected = stats.ttest_rel(success[:, 2].astype(float), success[:, 0].astype(float)).confidence_interval(0.95)
+    assert (gain["low"], gain["high"]) == pytest.approx((expected.low, expected.high), rel=1e-12)
+    assert gain["value"] == pytest.approx(success[:, 2].mean() - success[:, 0].mean(), rel=1e-12)
+    assert success_gain(rows, "RL2")[:3] == (gain["value"], gain["low"], gain["high"])
+    other = [row | {"seed": 1, "value": gain["value"] + 0.1} for row in rows if row is gain]
+    assert success_gain(rows + other, "RL2") == seed_interval([gain["value"], gain["value"] + 0.1])
+    assert success_gain(rows, "MAML") is None
+    for few in (success[:1], success[:, :1]):
+        rows = episode_rows(Judged(np.zeros(few.shape), few, None), "episode", {})
+        assert "gain in success" not in {row["metric"] for row in rows}
 
 
 def test_published_numbers_stand_in_the_description_and_at_the_end():

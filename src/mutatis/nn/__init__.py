@@ -50,3 +50,5 @@ from mutatis.nn._sharing import KnownSharing as KnownSharing
 from mutatis.nn._sharing import LowRankSharing as LowRankSharing
 from mutatis.nn._sinkhorn import DoublyStochasticSharing as DoublyStochasticSharing
 from mutatis.nn._sinkhorn import sinkhorn as sinkhorn
+from mutatis.nn._zeroed import ZeroedHead as ZeroedHead
+from mutatis.nn._zeroed import zeroed_heads as zeroed_heads

@@ -114,6 +114,8 @@ class MAML(eqx.Module):
     - `tasks`: in a step.
     - `episodes`: of each task, before adaptation and again after.
     - `discount`, `trace`: gamma and lambda. The baseline is linear, fitted to the very episodes that it serves.
+    - `normalise_advantages`: to mean zero and deviation one within each task, as in rllab. The inner gradient is then
+      as long for a goal that is near as for one that is far; as they are, its length tells them apart.
     - `weighting`: how the tasks share the step.
 
     **Raises:** `ValueError` for a count below 1, a share that is not from 0 to 1, or a weighting that needs positive
@@ -127,6 +129,7 @@ class MAML(eqx.Module):
     trace: Float[Array, ""]
     tasks: int = eqx.field(static=True)
     episodes: int = eqx.field(static=True)
+    normalise_advantages: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -137,6 +140,7 @@ class MAML(eqx.Module):
         episodes: int = 10,
         discount: float = 0.99,
         trace: float = 1.0,
+        normalise_advantages: bool = True,
         weighting: AbstractWeighting | None = None,
     ):
         check_counts(tasks=tasks, episodes=episodes)
@@ -145,7 +149,7 @@ class MAML(eqx.Module):
         self.weighting.refuse_for_policies("weighting")
         self.method = TrustRegion() if method is None else method
         self.discount, self.trace = jnp.asarray(discount), jnp.asarray(trace)
-        self.tasks, self.episodes = tasks, episodes
+        self.tasks, self.episodes, self.normalise_advantages = tasks, episodes, normalise_advantages
 
     def init(self, learner: Learner, *, key: Key) -> MAMLState:
         """The state before the first step; the key is consumed."""
@@ -197,7 +201,9 @@ class MAML(eqx.Module):
         return jax.tree.map(lambda x: x[:, 0].reshape(self.tasks, self.episodes, *x.shape[2:]), trials)
 
     def _judged(self, policy: Policy, trials: Trials) -> tuple[Batch, Any]:
-        return judged(policy, trials, discount=self.discount, trace=self.trace)
+        return judged(
+            policy, trials, discount=self.discount, trace=self.trace, normalise_advantages=self.normalise_advantages
+        )
 
 
 def _taken(outer: OuterState, losses: Losses) -> Float[Array, ""]:
@@ -207,7 +213,9 @@ def _taken(outer: OuterState, losses: Losses) -> Float[Array, ""]:
     return accepted.astype(losses.dtype)
 
 
-def judged(policy: Policy, trials: Trials, *, discount: Any, trace: Any) -> tuple[Batch, Any]:
+def judged(
+    policy: Policy, trials: Trials, *, discount: Any, trace: Any, normalise_advantages: bool = True
+) -> tuple[Batch, Any]:
     """The rows of one task's episodes with their advantages, and the distributions that played them.
 
     Trials lead with worlds and episodes, which count alike, or with episodes alone. Rows after the end of an episode
@@ -229,7 +237,7 @@ def judged(policy: Policy, trials: Trials, *, discount: Any, trace: Any) -> tupl
         baseline, rollout, num_tasks=1, discount=discount, trace=trace, normalise=normalise
     )
     unfitted = assessed(baseline, False)
-    fitted = assessed(baseline.fit(unfitted.observation, unfitted.time, unfitted.returns), True)
+    fitted = assessed(baseline.fit(unfitted.observation, unfitted.time, unfitted.returns), normalise_advantages)
     batch: Batch = jax.tree.map(lambda x: x[0], fitted)
     real = seen.real.reshape(-1)
     return jax.lax.stop_gradient((batch._replace(advantage=batch.advantage * real), chances))
@@ -254,7 +262,7 @@ class AdaptingPlayer(eqx.Module):
     - `episodes`: before each adaptation.
     - `adaptations`: how often it adapts, each time to the latest `episodes`.
     - `noise`: whether actions are drawn once it is adapted for the last time; before, they always are.
-    - `discount`, `trace`: of the advantages that it adapts to.
+    - `discount`, `trace`, `normalise_advantages`: of the advantages that it adapts to, as `MAML` has them.
 
     **Raises:** `ValueError` for a count below 1, or a share that is not from 0 to 1.
     """
@@ -266,6 +274,7 @@ class AdaptingPlayer(eqx.Module):
     noise: bool = eqx.field(static=True, default=True)
     discount: float = eqx.field(static=True, default=0.99)
     trace: float = eqx.field(static=True, default=1.0)
+    normalise_advantages: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
         check_counts(episodes=self.episodes, adaptations=self.adaptations)
@@ -301,7 +310,13 @@ class AdaptingPlayer(eqx.Module):
     def _adapt(self, state: Tree, trials: Trials, key: Key) -> Tree:
         """The rule's state after the episodes that one world remembers."""
         rule, model = self.learner.rule, self.learner.model
-        context = judged(rule.bind(model, state), trials, discount=self.discount, trace=self.trace)
+        context = judged(
+            rule.bind(model, state),
+            trials,
+            discount=self.discount,
+            trace=self.trace,
+            normalise_advantages=self.normalise_advantages,
+        )
         return rule.update(model, state, context, key=key)
 
     def act(self, memory: Adapted, observation: Float[Array, "worlds features"], key: Key) -> tuple[Adapted, Array]:

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mutatis._rule import Learner
+from mutatis._tree import trainable
 from mutatis._types import Key
-from mutatis.nn import UntoldTask, mlp
+from mutatis.nn import UntoldTask, ZeroedHead, mlp, zeroed_heads
 from mutatis.rl import (
     MAML,
     AdaptingPlayer,
@@ -31,10 +32,8 @@ class GradientAgent:
     """MAML as a study trains it; a step is a step of the outer loop."""
 
     learner: MAML
-    hidden: tuple[int, ...]
-    std: float
-    inner_rate: float
-    noise: bool
+    study: Any
+    """With `GradientSettings`."""
 
     @property
     def environment_steps_per_step(self) -> int:
@@ -44,11 +43,15 @@ class GradientAgent:
     def init(self, key: Key) -> MAMLState:
         """An untrained policy."""
         policy_key, key = jax.random.split(key)
-        family = self.learner.family
-        sizes = (family.observation_size, *self.hidden, family.actions.features)
-        network = UntoldTask(mlp(sizes, activation=jnp.tanh, key=policy_key))
-        policy = GaussianPolicy(network, family.actions.features, std=self.std)
-        rule = GradientSteps(surrogate_loss, learning_rate=self.inner_rate)
+        family, study = self.learner.family, self.study
+        features, actions = (family.observation_size, *(study.width,) * study.depth), family.actions.features
+        if study.zeroed_head:
+            body = mlp(features, activation=jnp.tanh, key=policy_key)
+            network, where = ZeroedHead(body, features[-1], actions), zeroed_heads
+        else:
+            network, where = mlp((*features, actions), activation=jnp.tanh, key=policy_key), trainable
+        policy = GaussianPolicy(UntoldTask(network), actions, std=study.std, min_std=study.least_std)
+        rule = GradientSteps(surrogate_loss, learning_rate=study.inner_rate, where=where)
         return self.learner.init(Learner(policy, rule), key=key)
 
     def advance(self, state: MAMLState, steps: int) -> tuple[MAMLState, np.ndarray]:
@@ -63,9 +66,10 @@ class GradientAgent:
             state.learner,
             learner.family,
             episodes=learner.episodes,
-            noise=self.noise,
+            noise=self.study.noise,
             discount=float(learner.discount),
             trace=float(learner.trace),
+            normalise_advantages=learner.normalise_advantages,
         )
 
     def steps_done(self, state: MAMLState) -> int:
@@ -90,8 +94,14 @@ class GradientSettings:
     discount: float = 0.99
     trace: float = 1.0
     """Lambda of the advantages."""
+    normalise_advantages: bool = True
+    """Whether the advantages of a task are brought to mean zero and deviation one."""
+    zeroed_head: bool = False
+    """Whether the last layer is zero before it adapts, and alone adapts."""
     std: float = 0.6
     """Deviation of the actions at the start."""
+    least_std: float = 1e-6
+    """Below which it does not fall."""
     width: int = 64
     """Units of each hidden layer."""
     depth: int = 2
@@ -113,8 +123,9 @@ def gradient(method: Callable[[Any], TrustRegion | Proximal]) -> Callable[[Any, 
             episodes=study.trial_episodes - 1,
             discount=study.discount,
             trace=study.trace,
+            normalise_advantages=study.normalise_advantages,
         )
-        return GradientAgent(learner, (study.width,) * study.depth, study.std, study.inner_rate, study.noise)
+        return GradientAgent(learner, study)
 
     return build
 

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import numpy as np
 
 from mutatis._types import Key, Tree
 from mutatis.rl import Family, Player, Trials, play
-from mutatis.studies._trial_words import RETURN, SUCCESS, WHOLE
+from mutatis.shift._metrics import seed_interval
+from mutatis.studies._trial_words import GAIN, RETURN, SUCCESS, WHOLE
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,10 @@ class Judged(NamedTuple):
 
 
 def episode_rows(found: Judged, episode: str, common: Mapping[str, Any], suffix: str = "") -> list[dict[str, Any]]:
-    """Rows of the results: return, and success where it is told, of each episode, and the return of the whole trial.
+    """Rows of the results: return and, where it is told, success of each episode, and what the whole trial comes to.
+
+    That is its return, and what success gains from the first episode to the last, with Student's interval over trials,
+    if there are several of both.
 
     - `episode`: what one is called.
     - `common`: what else every row has.
@@ -73,6 +78,10 @@ def episode_rows(found: Judged, episode: str, common: Mapping[str, Any], suffix:
         for metric, values in measured.items()
         for k, value in enumerate(values.mean(axis=0))
     ]
+    if found.success is not None and min(found.success.shape) > 1:
+        gain = seed_interval(np.subtract(found.success[:, -1], found.success[:, 0], dtype=np.float64))
+        ends = {"value": gain.mean, "low": gain.low, "high": gain.high}
+        rows.append({**common, "group": WHOLE, "metric": GAIN + suffix, "support": 0, **ends})
     total = float(found.returns.sum(axis=1).mean())
     return [*rows, {**common, "group": WHOLE, "metric": RETURN + suffix, "value": total, "support": 0}]
 

@@ -55,11 +55,16 @@ class PointMaml(GradientSettings, PointStudy):
 
     name: ClassVar[str] = "point-maml"
     rows: ClassVar[tuple[TrialMethod, ...]] = GRADIENT_METHODS
-    methods: tuple[str, ...] = ("MAML", "MAML, PPO")
-    episodes: int = 21
-    environment_steps: int = 4_000_000
-    discount: float = 0.97
+    methods: tuple[str, ...] = ("MAML, PPO",)
+    episodes: int = 201
+    environment_steps: int = 32_000_000
+    learning_rate: float = 1e-2
+    inner_rate: float = 0.5
+    discount: float = 0.95
     trace: float = 0.0
+    normalise_advantages: bool = False
+    zeroed_head: bool = True
+    least_std: float = 0.6
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,8 @@ def headings(view: TrialView) -> list[str]:
     heads = [f"{view.episode.capitalize()} {place + 1}" for place in shown_episodes(view)]
     heads += ["Whole trial"] if view.trial["whole"] else []
     heads += ["Of what can be gained"] if _has_share(view) else []
-    return heads + (["Success"] if view.has_success else [])
+    heads += ["Success"] if view.has_success else []
+    return heads + (["Gain, points"] if view.has_gain else [])
 
 
 def trial_table(view: TrialView) -> Markup:
@@ -51,7 +52,7 @@ def _has_share(view: TrialView) -> bool:
 
 
 def method_values(view: TrialView, method: str) -> list[Interval | None]:
-    """What stands in the columns of a method; the share of what can be gained and success are in percent."""
+    """What stands in the columns of a method; the share of what can be gained, success and its gain are in percent."""
     each = view.by_episode(RETURN, method)
     values: list[Interval | None] = [each[place] for place in shown_episodes(view)]
     score = view.score(method)
@@ -61,6 +62,9 @@ def method_values(view: TrialView, method: str) -> list[Interval | None]:
     if view.has_success:
         last = view.by_episode(SUCCESS, method)[-1]
         values.append(None if last is None else _mapped(last, lambda value: 100 * value))
+    if view.has_gain:
+        gain = view.gain(method)
+        values.append(None if gain is None else _mapped(gain, lambda value: 100 * value))
     return values
 
 
@@ -74,7 +78,7 @@ def reference_values(view: TrialView, one: Mapping[str, Any]) -> list[float]:
     values = [each[place] if place < len(each) else math.nan for place in shown_episodes(view)]
     values += [one["value"]] if view.trial["whole"] else []
     values += [100 * view.share(one["value"])] if _has_share(view) else []
-    return values + ([math.nan] if view.has_success else [])
+    return values + [math.nan] * (len(headings(view)) - len(values))
 
 
 def text_of(view: TrialView, place: int, mean: float, half: float = math.nan) -> tuple[str, str]:
@@ -82,6 +86,8 @@ def text_of(view: TrialView, place: int, mean: float, half: float = math.nan) ->
     if "gained" in headings(view)[place] or "Success" in headings(view)[place]:
         half_said = f"{half:.1f}" if math.isfinite(half) else ""
         return (f"{mean:.1f} %".replace("-", "−"), half_said) if math.isfinite(mean) else ("—", "")
+    if "points" in headings(view)[place]:
+        return f"{mean:+.1f}".replace("-", "−"), f"{half:.1f}" if math.isfinite(half) else ""
     said, half_said = written(mean, half)
     return said.replace("-", "−"), half_said
 
@@ -156,6 +162,9 @@ def _note(view: TrialView) -> str:
     if _has_share(view):
         ends = [next(one["name"] for one in view.references if one[role]) for role in ("is_nothing", "is_best")]
         said.append(f"What can be gained goes from “{ends[0]}”, 0 %, to “{ends[1]}”, 100 %.")
+    if view.has_gain:
+        of_what = "seeds" if view.seeds > 1 else "test trials"
+        said.append(f"Gain: success in the last {view.episode} less that in the first, 95 % interval over {of_what}.")
     said.append("Steps are those of one seed in all worlds together.")
     if view.published:
         said.append("At the end: what papers report.")

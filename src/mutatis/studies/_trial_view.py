@@ -13,7 +13,7 @@ from mutatis.studies._charts import Style
 from mutatis.studies._results import Results
 from mutatis.studies._trial_words import RETURN as RETURN
 from mutatis.studies._trial_words import SUCCESS as SUCCESS
-from mutatis.studies._trial_words import scores_by_seed, share_of_the_way
+from mutatis.studies._trial_words import scores_by_seed, share_of_the_way, success_gain
 
 STEPS = "environment steps"
 
@@ -92,6 +92,15 @@ class TrialView:
     def has_success(self) -> bool:
         """Whether the family tells it."""
         return any(row["metric"] == SUCCESS for row in self.results.rows)
+
+    def gain(self, method: str) -> Interval | None:
+        """What adapting gains in success, see `success_gain`."""
+        return success_gain(self.results.rows, method)
+
+    @cached_property
+    def has_gain(self) -> bool:
+        """Whether any method tells it."""
+        return any(self.gain(method) is not None for method in self.methods)
 
     @cached_property
     def seeds(self) -> int:

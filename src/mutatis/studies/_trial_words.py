@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from mutatis.shift._metrics import seed_interval
+from mutatis.shift._metrics import Interval, seed_interval
 from mutatis.studies._numbers import amount, written
 
 RETURN, SUCCESS = "return", "success"
+GAIN = "gain in success"
+"""The metric of a row that says what the last episode has over the first."""
 WHOLE = "whole trial"
 """The group of a row that sums up all episodes."""
 
@@ -21,6 +23,15 @@ def scores_by_seed(
     counting = [row for row in mine if (row["group"] == WHOLE) == bool(trial["whole"])]
     last = {row["seed"]: row for row in sorted(counting, key=lambda row: row["support"])}
     return {seed: float(row["value"]) for seed, row in last.items() if row["value"] is not None}
+
+
+def success_gain(rows: Sequence[Mapping[str, Any]], method: str) -> Interval | None:
+    """What adapting gains, its interval over seeds, or of one seed over its trials; `None` where it is not told."""
+    mine = [row for row in rows if row["method"] == method and row["metric"] == GAIN]
+    if len(mine) == 1:
+        (row,) = mine
+        return Interval(row["value"], row["low"], row["high"], int(row["n"]))
+    return seed_interval([float(row["value"]) for row in mine]) if mine else None
 
 
 def share_of_the_way(value: float, references: Sequence[Mapping[str, Any]]) -> float:

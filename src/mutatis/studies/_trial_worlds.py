@@ -16,7 +16,7 @@ from mutatis.studies._numbers import amount
 from mutatis.studies._published_worlds import published_success
 from mutatis.studies._study import Job, Outcome
 from mutatis.studies._trial_parts import Judged, TrialSet, episode_rows, judged
-from mutatis.studies._trial_words import SUCCESS, scores_by_seed
+from mutatis.studies._trial_words import SUCCESS, scores_by_seed, success_gain
 from mutatis.studies._trials import EpisodicStudy
 
 if TYPE_CHECKING:
@@ -226,7 +226,9 @@ def _reported_lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
 def _beside(rows: Sequence[Mapping[str, Any]], method: str) -> str:
     """A method's other rates, with what they are."""
     mine = [row for row in rows if row["method"] == method]
-    said = ""
+    gain = success_gain(rows, method)
+    said = "" if gain is None else f", {100 * gain.mean:+.1f} points [{100 * gain.low:.1f}, {100 * gain.high:.1f}]"
+    said += "" if gain is None else " from the first"
     for metric, name in ((OFFICIAL, "officially counted"), (SUCCESS + BY_TASK + TRAINING, "training tasks")):
         values = [row["value"] for row in mine if row["metric"] == metric]
         if values:
