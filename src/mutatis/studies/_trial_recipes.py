@@ -51,7 +51,7 @@ class TabularRL2(RecurrentSettings, ProcessStudy):
 
 @dataclass(frozen=True, kw_only=True)
 class PointMaml(GradientSettings, PointStudy):
-    """Points that look for their goal by MAML: twenty episodes, one gradient step (Finn et al. 2017)."""
+    """Points that look for their goal by MAML: two hundred episodes, one gradient step (Finn et al. 2017)."""
 
     name: ClassVar[str] = "point-maml"
     rows: ClassVar[tuple[TrialMethod, ...]] = GRADIENT_METHODS
@@ -65,6 +65,7 @@ class PointMaml(GradientSettings, PointStudy):
     normalise_advantages: bool = False
     zeroed_head: bool = True
     least_std: float = 0.6
+    noise: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
