@@ -356,6 +356,15 @@ SINKHORN_1967 = """\
   year    = {1967}
 }"""
 
+STADIE_2018 = """\
+@article{stadie2018exploring,
+  title   = {Some Considerations on Learning to Explore via Meta-Reinforcement Learning},
+  author  = {Stadie, Bradly C. and Yang, Ge and Houthooft, Rein and Chen, Xi and Duan, Yan and Wu, Yuhuai and Abbeel,
+             Pieter and Sutskever, Ilya},
+  journal = {arXiv preprint arXiv:1803.01118},
+  year    = {2018}
+}"""
+
 VAN_DER_LINDEN_2024 = """\
 @inproceedings{vanderlinden2024wscnn,
   title     = {Learning symmetries via weight-sharing with doubly stochastic tensors},

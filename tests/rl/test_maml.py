@@ -201,9 +201,40 @@ def test_the_learner_adapts_to_the_advantages_it_was_told():
     assert abs(float(after[True].after[0] - after[False].after[0])) > 1e-4
 
 
+def test_what_is_seen_before_answers_for_the_return_after():
+    """The term's gradient where the policy played: minus weight x credit x the mean of the gradient of log pi."""
+    to64 = lambda tree: jax.tree.map(lambda x: x.astype(float) if eqx.is_inexact_array(x) else x, tree)
+    made = to64(learner(rate=0.5, width=4))
+    context = judged(made.model, to64(episodes_of_a_task(made.model, GOALS[0], 1)), discount=0.9, trace=0.9)
+    task = mutatis.Task(context, context, jnp.asarray(1))
+    row = lambda direction: jax.grad(
+        lambda m: direction.loss(mutatis.Learner(m, made.rule), task, rl.surrogate_loss, key=jax.random.key(0))[0]
+    )(made.model)
+    term = jax.tree.map(jnp.subtract, row(rl.Exploring(0.3, jnp.array([5.0, -2.0]))), row(mutatis.Unrolled()))
+    batch, _ = context
+    mean_log = lambda m: m(batch.observation, batch.task).log_prob(batch.action).mean()
+    for found, gradient in zip(jax.tree.leaves(term), jax.tree.leaves(jax.grad(mean_log)(made.model)), strict=True):
+        np.testing.assert_allclose(found, 0.3 * 2.0 * gradient, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", [rl.TrustRegion(0.02), rl.Proximal()], ids=["TRPO", "PPO"])
+def test_exploration_changes_the_outer_step_and_not_what_is_played(method):
+    family, after = families.PointGoals(horizon=5), {}
+    for weight in (0.0, 1e-30, 1.0):
+        agent = rl.MAML(family, method, tasks=3, episodes=3, exploration=weight)
+        after[weight] = agent.train(agent.init(learner(rate=1.0), key=jax.random.key(0)), 1)
+    flat = {weight: jax.flatten_util.ravel_pytree(eqx.filter(state.learner, mutatis.trainable(state.learner)))[0]
+            for weight, (state, _) in after.items()}  # fmt: skip
+    assert after[1.0][1].after[0] == after[0.0][1].after[0]
+    np.testing.assert_allclose(flat[1e-30], flat[0.0], atol=1e-5)
+    assert float(jnp.abs(flat[1.0] - flat[0.0]).max()) > 1e-3
+
+
 def test_bad_settings_are_named():
     for name in ("tasks", "episodes"):
         with pytest.raises(ValueError, match=name):
             rl.MAML(families.PointGoals(), **{name: 0})
+    with pytest.raises(ValueError, match="exploration is -1; pass a weight of at least 0"):
+        rl.MAML(families.PointGoals(), exploration=-1)
     with pytest.raises(ValueError, match="weighting: FAMO"):
         rl.MAML(families.PointGoals(), weighting=mutatis.FAMO())

@@ -324,8 +324,8 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_done():
         BanditRL2(environment_steps=100).data(0)
     with pytest.raises(ValueError, match="episodes is 1; MAML adapts to all but the last"):
         PointMaml(episodes=1).data(0)
-    with pytest.raises(ValueError, match="episodes is 5, of which 5 are prior_episodes"):
-        SparsePointPearl(episodes=5).data(0)
+    with pytest.raises(ValueError, match="episodes is 20, of which 20 are prior_episodes"):
+        SparsePointPearl(episodes=20).data(0)
 
 
 @pytest.mark.parametrize("kind", TRIAL_STUDIES, ids=lambda kind: kind.name)

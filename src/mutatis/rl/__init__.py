@@ -24,6 +24,7 @@ from mutatis.rl._dream_networks import DREAMNetworks as DREAMNetworks
 from mutatis.rl._dream_player import DREAMPlayer as DREAMPlayer
 from mutatis.rl._environment import Environment as Environment
 from mutatis.rl._environment import FamilyEnvironment as FamilyEnvironment
+from mutatis.rl._exploration import Exploring as Exploring
 from mutatis.rl._family import AbstractFamily as AbstractFamily
 from mutatis.rl._family import Box as Box
 from mutatis.rl._family import Discrete as Discrete

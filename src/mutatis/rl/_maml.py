@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from mutatis._citation import cites
+from mutatis._direction import AbstractDirection, Unrolled
 from mutatis._outer import OuterState, outer_init, outer_step
 from mutatis._references import FINN_2017, ROTHFUSS_2019
 from mutatis._rule import Learner
@@ -20,6 +21,7 @@ from mutatis._weighting import AbstractWeighting
 from mutatis.rl._baseline import LinearBaseline
 from mutatis.rl._batch import Batch, Rollout, assess
 from mutatis.rl._collect import Policy
+from mutatis.rl._exploration import Exploring
 from mutatis.rl._family import Family
 from mutatis.rl._play import Memoryless, Trials, play
 from mutatis.rl._proximal import Proximal
@@ -116,10 +118,12 @@ class MAML(eqx.Module):
     - `discount`, `trace`: gamma and lambda. The baseline is linear, fitted to the very episodes that it serves.
     - `normalise_advantages`: to mean zero and deviation one within each task, as in rllab. The inner gradient is then
       as long for a goal that is near as for one that is far; as they are, its length tells them apart.
+    - `exploration`: weight of the term by which episodes before adaptation answer for the return after it (E-MAML, see
+      `Exploring`); 0 leaves it out.
     - `weighting`: how the tasks share the step.
 
-    **Raises:** `ValueError` for a count below 1, a share that is not from 0 to 1, or a weighting that needs positive
-    losses.
+    **Raises:** `ValueError` for a count below 1, a share that is not from 0 to 1, a negative exploration, or a
+    weighting that needs positive losses.
     """
 
     family: Family
@@ -130,6 +134,7 @@ class MAML(eqx.Module):
     tasks: int = eqx.field(static=True)
     episodes: int = eqx.field(static=True)
     normalise_advantages: bool = eqx.field(static=True)
+    exploration: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -141,6 +146,7 @@ class MAML(eqx.Module):
         discount: float = 0.99,
         trace: float = 1.0,
         normalise_advantages: bool = True,
+        exploration: float = 0.0,
         weighting: AbstractWeighting | None = None,
     ):
         check_counts(tasks=tasks, episodes=episodes)
@@ -148,8 +154,11 @@ class MAML(eqx.Module):
         self.family, self.weighting = family, Average() if weighting is None else weighting
         self.weighting.refuse_for_policies("weighting")
         self.method = TrustRegion() if method is None else method
+        if not exploration >= 0:
+            raise ValueError(f"exploration is {exploration}; pass a weight of at least 0.")
         self.discount, self.trace = jnp.asarray(discount), jnp.asarray(trace)
-        self.tasks, self.episodes, self.normalise_advantages = tasks, episodes, normalise_advantages
+        self.tasks, self.episodes = tasks, episodes
+        self.normalise_advantages, self.exploration = normalise_advantages, exploration
 
     def init(self, learner: Learner, *, key: Key) -> MAMLState:
         """The state before the first step; the key is consumed."""
@@ -173,22 +182,26 @@ class MAML(eqx.Module):
         adapted = jax.vmap(update)(context, jax.random.split(adapt_key, self.tasks))
         second = self._episodes(tasks, ActingByTask(learner, adapted), after_key)
         query = jax.vmap(lambda state, trials: self._judged(rule.bind(model, state), trials))(adapted, second)
-        learner, outer, losses = self._follow(learner, state.outer, Task(context, query, jnp.arange(self.tasks)))
+        direction = Exploring(self.exploration, _standardised(second)) if self.exploration else Unrolled()
+        tasks = Task(context, query, jnp.arange(self.tasks))
+        learner, outer, losses = self._follow(learner, state.outer, tasks, direction)
         before, after = (trials.returns().mean() for trials in (first, second))
         progress = MAMLProgress(before, after, losses.mean(), _taken(outer, losses))
         return MAMLState(learner, outer, key, state.steps + 1), progress
 
-    def _follow(self, learner: Learner, outer: OuterState, tasks: Task) -> tuple[Learner, OuterState, Losses]:
+    def _follow(
+        self, learner: Learner, outer: OuterState, tasks: Task, direction: AbstractDirection
+    ) -> tuple[Learner, OuterState, Losses]:
         """The outer step, or all steps, on the episodes of this round; the losses before it."""
         method = self.method
         if not isinstance(method, Proximal):
-            return trust_region_step(learner, outer, tasks)
+            return trust_region_step(learner, outer, tasks, direction=direction, divergence_direction=Unrolled())
         objective = lambda policy, query: method.objective.of(
             policy(query[0].observation, query[0].task), None, query[0]
         )
 
         def step(carry: tuple[Learner, OuterState], _: None) -> tuple[tuple[Learner, OuterState], Losses]:
-            learner, outer, losses = outer_step(*carry, tasks, objective=objective)
+            learner, outer, losses = outer_step(*carry, tasks, objective=objective, direction=direction)
             return (learner, outer), losses
 
         (learner, outer), losses = scan(step, (learner, outer), length=method.epochs)
@@ -204,6 +217,12 @@ class MAML(eqx.Module):
         return judged(
             policy, trials, discount=self.discount, trace=self.trace, normalise_advantages=self.normalise_advantages
         )
+
+
+def _standardised(trials: Trials) -> Float[Array, "tasks"]:
+    """The mean return of each task's episodes, to mean zero and deviation one over the tasks."""
+    returns = trials.returns().mean(axis=1)
+    return (returns - returns.mean()) / (returns.std() + 1e-8)
 
 
 def _taken(outer: OuterState, losses: Losses) -> Float[Array, ""]:

@@ -47,6 +47,7 @@ def trust_region_step(
     objective: Objective = surrogate_loss,
     divergence: Objective = mean_divergence,
     direction: AbstractDirection = Unrolled(),  # noqa: B008  (immutable)
+    divergence_direction: AbstractDirection | None = None,
 ) -> tuple[Learner, OuterState, Losses]:
     """`outer_step` for an optimiser that asks for `value_fn` and `constraint_fn`: means over tasks, after adaptation.
 
@@ -55,19 +56,21 @@ def trust_region_step(
 
     - `tasks`: the queries are pairs `(Batch, Gaussian)`, the latter what the sampling policy gave for the rows.
     - `objective`, `divergence`: of an adapted policy and one task's query.
+    - `direction`, `divergence_direction`: how either goes through the adaptation; by default both the same way.
     """
     static = eqx.filter(learner, trainable(learner), inverse=True)
     # The key that outer_step gives the rule, so that its noise is the same.
     _, rule_key, _ = jax.random.split(state.key, 3)
     keys = jax.random.split(rule_key, tasks.index.shape[0])
 
-    def mean_of(judge: Objective):
-        one = lambda params, task, key: direction.loss(eqx.combine(params, static), task, judge, key=key)[0]
+    def mean_of(judge: Objective, through: AbstractDirection):
+        one = lambda params, task, key: through.loss(eqx.combine(params, static), task, judge, key=key)[0]
         every = jax.vmap(one, in_axes=(None, 0, 0), axis_name=TASKS)
         return lambda params: jnp.mean(every(params, tasks, keys))
 
     inner = optax.with_extra_args_support(state.optim)
-    functions = {"value_fn": mean_of(objective), "constraint_fn": mean_of(divergence)}
+    value, constraint = mean_of(objective, direction), mean_of(divergence, divergence_direction or direction)
+    functions = {"value_fn": value, "constraint_fn": constraint}
 
     def update(updates, state, params=None):
         return inner.update(updates, state, params, **functions)

@@ -96,6 +96,8 @@ class GradientSettings:
     """Lambda of the advantages."""
     normalise_advantages: bool = True
     """Whether the advantages of a task are brought to mean zero and deviation one."""
+    exploration: float = 0.0
+    """Weight of the term by which episodes before adaptation answer for the return after it (E-MAML)."""
     zeroed_head: bool = False
     """Whether the last layer is zero before it adapts, and alone adapts."""
     std: float = 0.6
@@ -124,6 +126,7 @@ def gradient(method: Callable[[Any], TrustRegion | Proximal]) -> Callable[[Any, 
             discount=study.discount,
             trace=study.trace,
             normalise_advantages=study.normalise_advantages,
+            exploration=study.exploration,
         )
         return GradientAgent(learner, study)
 

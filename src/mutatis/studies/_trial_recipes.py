@@ -19,8 +19,6 @@ from mutatis.studies._trials import TrialMethod
 class OnPoints(BeliefSettings):
     """What studies of points by PEARL have in common."""
 
-    prior_episodes: int = 5
-    context: int = 100
     learning_rate: float = 1e-3
     discount: float = 0.9
     reward_scale: float = 20.0
@@ -76,6 +74,8 @@ class PointPearl(OnPoints, PointStudy):
     rows: ClassVar[tuple[TrialMethod, ...]] = BELIEF_METHODS
     methods: tuple[str, ...] = ("PEARL",)
     episodes: int = 6
+    prior_episodes: int = 5
+    context: int = 100
     environment_steps: int = 1_440_000
     latent: int = 16
     divergence: float = 0.01
@@ -130,8 +130,11 @@ class SparsePointPearl(OnPoints, SparsePointStudy):
     name: ClassVar[str] = "sparse-point-pearl"
     rows: ClassVar[tuple[TrialMethod, ...]] = BELIEF_METHODS
     methods: tuple[str, ...] = ("PEARL",)
-    episodes: int = 8
-    environment_steps: int = 1_500_000
+    episodes: int = 23
+    prior_episodes: int = 20
+    context: int = 400
+    updates: int = 400
+    environment_steps: int = 2_208_000
     divergence: float = 1.0
     learned_from: str | None = "dense_reward"
 
