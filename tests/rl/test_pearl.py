@@ -121,6 +121,23 @@ def test_player_holds_one_draw_true_in_an_episode_and_then_draws_from_all_it_saw
     assert float(jnp.abs(begin(memory, jax.random.key(5)).z - first).min()) > 0
 
 
+def test_beliefs_before_each_episode_are_what_the_player_had_seen_by_then():
+    state, trials = begun(agent())
+    beliefs, belief = state.beliefs(trials), state.critics.rule
+    assert beliefs.mean.shape == (4, 2, 2)
+    np.testing.assert_array_equal(beliefs.mean[:, 0], np.zeros((4, 2)))
+    np.testing.assert_array_equal(beliefs.log_std[:, 0], np.zeros((4, 2)))
+    for task in range(4):
+        rows = [x[task, 0] for x in (trials.observation, trials.action, trials.reward[..., None])]
+        held = belief.bind(None, belief.measure(None, jnp.concatenate(rows, axis=1), key=KEY))
+        np.testing.assert_allclose(beliefs.mean[task, 1], held.mean, rtol=1e-4)
+        np.testing.assert_allclose(2 * beliefs.log_std[task, 1], jnp.log(held.variance), rtol=1e-4)
+    cut = trials._replace(real=trials.real.at[:, 0, 4:].set(False), reward=trials.reward.at[:, 0, 4:].set(1e6))
+    half = [x[0, 0, :4] for x in (trials.observation, trials.action, trials.reward[..., None])]
+    held = belief.bind(None, belief.measure(None, jnp.concatenate(half, axis=1), key=KEY))
+    np.testing.assert_allclose(state.beliefs(cut).mean[0, 1], held.mean, rtol=1e-4)
+
+
 def test_later_episodes_know_what_the_first_has_shown():
     family = families.PointGoals(horizon=12)
     settings = {"latent": 2, "updates": 100, "meta_batch": 8, "batch": 32, "context": 12, "polyak": 0.02}

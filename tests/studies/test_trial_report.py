@@ -201,6 +201,25 @@ def test_paths_are_drawn_where_they_were(run):
     assert circle is not None and float(circle[3]) == UNIT * 0.2
 
 
+def test_beliefs_are_drawn_before_each_shown_episode(tmp_path):
+    def gallery(method):
+        arrays = plane_gallery(method)
+        return arrays | {"trial_believed": np.full((*arrays["trial_paths"].shape[:2], 5, 2), 0.25)}
+
+    text, words = page_of(
+        tmp_path, gallery=lambda method: gallery(method) if method == "PEARL" else plane_gallery(method)
+    )
+    assert "What they believe of the goal" in words and "before episode 1" in words
+    drawings = re.findall(
+        r'aria-label="PEARL, trial \d: 5 draws before each episode"[^>]*>(.*?)</svg>', text, re.DOTALL
+    )
+    trials, episodes = plane_gallery("PEARL")["trial_paths"].shape[:2]
+    assert len(drawings) == trials
+    assert all(drawing.count('class="dots"') == episodes for drawing in drawings)
+    assert all(drawing.count("h0") == 5 * episodes for drawing in drawings)
+    assert "What they believe" not in page_of(tmp_path / "other", gallery=plane_gallery)[1]
+
+
 def test_rides_on_a_grid_are_told_from_walks(tmp_path):
     text, words = page_of(tmp_path, methods={"RL2": METHODS["RL2"]}, gallery=grid_gallery, published=[])
     drawing = re.findall(r'<figure class="trip[^>]*>(.*?)</figure>', text, re.DOTALL)[0]
@@ -221,6 +240,7 @@ def test_shades_go_from_pale_to_full():
         ({"trial_paths": np.full((3, 2, 11, 2), np.nan)}, "finite"),
         ({"trial_goals": np.zeros((2, 2))}, "trial_goals has shape (2, 2)"),
         ({"trial_returns": np.zeros(3)}, "trial_returns has shape (3,)"),
+        ({"trial_believed": np.zeros((3, 9, 5, 2))}, "trial_believed has shape (3, 9, 5, 2)"),
         ({"trial_links": np.zeros((1, 2, 2, 2))}, "trial_links has shape (1, 2, 2, 2)"),
     ],
 )

@@ -223,6 +223,9 @@ def test_every_learner_goes_on_to_the_same_bits(method, tmp_path):
     outcome = study.outcome(study.data(0), resumed, Job(method, 0))
     shown = min(study.episodes, 4)
     assert outcome.gallery["trial_paths"].shape == (2, shown, 21, 2)
+    assert ("trial_believed" in outcome.gallery) == (method in ("PEARL", "VariBAD"))
+    if "trial_believed" in outcome.gallery:
+        assert outcome.gallery["trial_believed"].shape == (2, shown, 24, 2)
     steps = np.abs(np.diff(outcome.gallery["trial_paths"], axis=2))
     if isinstance(study, BusRL2):  # untrained, the best action may be to wait
         assert steps.max() <= 8

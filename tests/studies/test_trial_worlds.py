@@ -1,5 +1,6 @@
 """Studies of trials on Meta-World from start to end, at a size for tests."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -33,6 +34,7 @@ SMALL: dict[str, Any] = {
     "progress_goals": 2,
     "worlds_per_task": 2,
     "width": 8,
+    "films": False,
 }
 ONE_GOAL = 1
 TARGET = worlds.make("ML1-reach", "test").vectors[0][ONE_GOAL, 3:]
@@ -125,7 +127,7 @@ def test_episodes_are_those_of_the_worlds():
 
 
 def test_a_run_leaves_rows_a_page_and_closing_lines(tmp_path):
-    study = STUDIES["RL2"]
+    study = dataclasses.replace(STUDIES["RL2"], films=True)
     rows = run_study(study, tmp_path, executor=SerialExecutor())
     found = {(row["split"], row["metric"], row["group"]) for row in rows}
     assert found == {
@@ -147,7 +149,35 @@ def test_a_run_leaves_rows_a_page_and_closing_lines(tmp_path):
     assert "bias: upwards" in said[1] and said[1].endswith("(160 steps)")
     page = write_report([tmp_path], tmp_path / "report.html").read_text()
     assert "Success in each episode, %" in page and "goals are hidden" in page and "Gain, points" in page
+    has_films = (tmp_path / "jobs/RL2/seed-0/gallery.npz").exists()  # where OpenGL can draw
+    assert ("What the policies do" in page) == has_films and page.count("data:image/webp") == 2 * has_films
     assert decode_settings(Ml1Reach, encode_settings(study)) == study
+
+
+def test_films_show_the_episodes_that_were_played(monkeypatch):
+    """Played again with the same actions they are solved at the same step; named by task and episode."""
+    from mutatis.studies import _films
+
+    goal = worlds.make("ML1-reach", "test").vectors[0][0, 3:]
+
+    @rl.Memoryless
+    def player(observation, key):
+        way = jnp.clip(10 * (jnp.asarray(goal)[None] - observation[:, :3]), -1, 1)
+        noise = 0.5 * jax.random.normal(key, (way.shape[0], 3), way.dtype)
+        return jnp.concatenate([way + noise, jnp.zeros((way.shape[0], 1), way.dtype)], axis=1)
+
+    shown = []
+    monkeypatch.setattr(_films, "_filmed", lambda episode, *rest: shown.append(episode) or b"film")
+    study = Ml1Reach(**SMALL | {"horizon": 60, "films": True}, episodes=3)
+    found = study._films(player)
+    assert found["films_tasks"].tolist() == ["reach, episode 1", "reach, episode 3"]
+    assert found["film_1"].tobytes() == b"film"
+    family, chance = study._tasks("test"), jax.random.fold_in(jax.random.key(study.test_seed), 3)
+    success = rl.play(family, family.every(1), player, key=chance, episodes=3).info["success"][0]
+    solved = [1 + int(np.argmax(success[episode] > 0)) for episode in (0, 2)]
+    assert [episode.solved for episode in shown] == solved and solved[0] != solved[1]
+    monkeypatch.setattr(_films, "_filmed", lambda episode, *rest: None)
+    assert study._films(player) == {}
 
 
 def test_what_adapting_gains_has_the_interval_of_paired_goals():

@@ -20,6 +20,7 @@ from mutatis._types import Key, Scalar, Tree
 from mutatis.nn import UntoldTask, mlp
 from mutatis.nn._layers import beside
 from mutatis.rl._family import Box, Family
+from mutatis.rl._gaussian import Gaussian
 from mutatis.rl._play import Trials, play
 from mutatis.rl._replay import Replay, Transitions
 from mutatis.rl._settings import check_counts, check_shares
@@ -55,6 +56,16 @@ class PEARLState(NamedTuple):
         belief = self.critics.rule
         assert isinstance(belief, Belief)
         return BelievingPlayer(self.actor.model, belief, prior_episodes, noise)
+
+    def beliefs(self, trials: Trials) -> Gaussian:
+        """What is believed of z before each episode of some trials, (worlds, episodes, latent): at first the prior."""
+        belief = self.critics.rule
+        assert isinstance(belief, Belief)
+        rows = _row(trials.observation, trials.action, trials.reward)
+        told = jax.vmap(jax.vmap(belief.weigh))(rows, trials.real.astype(rows.dtype))
+        before = jax.tree.map(lambda x: jnp.cumsum(jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0))), axis=1), told)
+        held = jax.vmap(jax.vmap(lambda state: belief.bind(None, state)))(before)
+        return Gaussian(held.mean, 0.5 * jnp.log(held.variance))
 
 
 class PEARLProgress(NamedTuple):

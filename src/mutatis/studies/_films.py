@@ -1,10 +1,16 @@
-"""A policy at work, as a small film for the report."""
+"""A policy at work, as small films for the report."""
 
+import itertools
+from collections.abc import Mapping
 from contextlib import closing
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 from mutatis.worlds import make
 from mutatis.worlds._evaluate import Policy
-from mutatis.worlds._gallery import draw, play
+from mutatis.worlds._gallery import Episode, draw, play
 from mutatis.worlds._pictures import film_bytes
 from mutatis.worlds._render import NoGraphicsError
 
@@ -44,6 +50,33 @@ def film_of(
         raise ValueError(f"steps and every: must be at least 1, not {steps} and {every}")
     with closing(make([task_name], seed=seed, autoreset_mode="Disabled")) as worlds:
         (episode,) = play(worlds, policy, [goal], patience=steps)
+    return _filmed(episode, every, width, height)
+
+
+def films_of_actions(
+    actions: Float[np.ndarray, "tasks steps 4"],
+    benchmark: str,
+    options: Mapping[str, Any],
+    *,
+    every: int = 5,
+    width: int = 160,
+    height: int = 120,
+) -> list[bytes]:
+    """An episode of each test task, at its first goal, with actions that were played there before.
+
+    - `benchmark`, `options`: as in `mutatis.worlds.make`.
+    - `every`, `width`, `height`: as in `film_of`.
+
+    **Returns:** The bytes of animated WebPs; none where OpenGL cannot draw.
+    """
+    steps = itertools.count()
+    with closing(make(benchmark, "test", autoreset_mode="Disabled", **options)) as worlds:
+        found = play(worlds, lambda seen: actions[:, next(steps)], [0] * len(actions), patience=actions.shape[1])
+    films = [_filmed(episode, every, width, height) for episode in found]
+    return [film for film in films if film is not None]
+
+
+def _filmed(episode: Episode, every: int, width: int, height: int) -> bytes | None:
     # The last pose is shown in any case: it is the one that is solved, or not.
     poses = [*episode.poses[:-1:every], episode.poses[-1]]
     try:

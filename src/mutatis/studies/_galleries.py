@@ -71,6 +71,7 @@ class TrialGallery:
     - `returns`: `(trials, episodes)`.
     - `episodes`: which of the trial these are, from 0.
     - `radius`: of the disc around a goal that pays; 0 where there is none.
+    - `believed`: `(trials, episodes, draws, 2)`, where the goal was taken to be before each; none without a belief.
     - `links`: `(trials, links, 2, 2)`, pairs of cells of a grid that are joined; none in the plane.
     """
 
@@ -81,6 +82,7 @@ class TrialGallery:
     returns: np.ndarray
     episodes: tuple[int, ...]
     radius: float
+    believed: np.ndarray | None
     links: np.ndarray | None
 
 
@@ -202,7 +204,17 @@ def _trials(arrays: dict[str, np.ndarray], method: str, seed: int) -> TrialGalle
         )
     if goals.shape not in ((*paths.shape[:1], 2), (*paths.shape[:2], 2)):
         raise ValueError(f"trial_goals has shape {goals.shape}, trial_paths {paths.shape}")
+    believed = arrays.get("trial_believed")
+    if believed is not None and (
+        believed.ndim != 4
+        or believed.shape[:2] != paths.shape[:2]
+        or believed.shape[-1] != 2
+        or not np.isfinite(believed).all()
+    ):
+        raise ValueError(
+            f"trial_believed has shape {believed.shape}, not {(*paths.shape[:2], 'draws', 2)} of finite numbers"
+        )
     links = arrays.get("trial_links")
     if links is not None and (links.ndim != 4 or links.shape[0] != len(paths) or links.shape[2:] != (2, 2)):
         raise ValueError(f"trial_links has shape {links.shape}, not ({len(paths)}, links, 2, 2)")
-    return TrialGallery(method, seed, paths, goals, returns, tuple(map(int, episodes)), float(radius), links)
+    return TrialGallery(method, seed, paths, goals, returns, tuple(map(int, episodes)), float(radius), believed, links)

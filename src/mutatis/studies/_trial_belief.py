@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from mutatis._types import Key, Tree
-from mutatis.rl import PEARL, Family, PEARLState, Player
+from mutatis.rl import PEARL, Family, PEARLState, Player, Trials
+from mutatis.studies._trial_believed import where_draws_end
 from mutatis.studies._trials import TrialMethod
 
 
@@ -39,6 +40,10 @@ class BeliefAgent:
     def player(self, state: PEARLState) -> Player:
         """Episodes from the prior, then from the belief so far."""
         return state.player(self.learner.prior_episodes, noise=self.noise)
+
+    def believed(self, state: PEARLState, tasks: Tree, trials: Trials, shown: np.ndarray, key: Key) -> np.ndarray:
+        """Where the actor would end, see `where_draws_end`."""
+        return where_draws_end(self.learner.family, tasks, state, trials, shown, key)
 
     def steps_done(self, state: PEARLState) -> int:
         """Iterations."""

@@ -12,7 +12,7 @@ from mutatis.rl.families import BusGrids, PerfectExplorer, best_returns, unexplo
 from mutatis.rl.families._grids import GOALS, SIDE
 from mutatis.studies._galleries import drawn_episodes
 from mutatis.studies._trial_parts import Reference
-from mutatis.studies._trials import EpisodicStudy
+from mutatis.studies._trials import Believed, EpisodicStudy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class BusStudy(EpisodicStudy):
             always("best without exploring before", unexplored, is_nothing=True),
         ]
 
-    def picture(self, tasks: Tree, trials: Trials) -> Mapping[str, np.ndarray]:
+    def picture(self, tasks: Tree, trials: Trials, believed: Believed | None = None) -> Mapping[str, np.ndarray]:
         """Walks and rides to the corners."""
         shown = drawn_episodes(trials.reward.shape[1])
         seen = jnp.concatenate([trials.observation[:, :, :1], trials.last_observation], axis=2)[:, shown]

@@ -8,7 +8,8 @@ from mutatis.studies._markup import Markup, element, section
 from mutatis.studies._numbers import count, written
 from mutatis.studies._training_curves import training_charts
 from mutatis.studies._trial_curves import adaptation_curves, learning_curves
-from mutatis.studies._trial_pictures import trial_pictures
+from mutatis.studies._trial_films import trial_films
+from mutatis.studies._trial_pictures import believed_pictures, trial_pictures
 from mutatis.studies._trial_table import trial_table
 from mutatis.studies._trial_view import RETURN, TrialView
 
@@ -18,7 +19,9 @@ def trial_sections(view: TrialView, anchor: str) -> list[Markup | None]:
     return [
         trial_table(view),
         adaptation_curves(view),
+        trial_films(view, anchor),
         trial_pictures(view, anchor),
+        believed_pictures(view, anchor),
         learning_curves(view),
         _loss(view),
     ]

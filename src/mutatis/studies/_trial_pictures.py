@@ -1,6 +1,6 @@
 """Where policies go in the episodes of a trial: paths in the plane, or from cell to cell of a grid."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,6 +15,9 @@ UNIT = 100
 """Of a drawing, to one of the plane; coordinates are whole numbers then."""
 CELL = 24
 """Of a drawing, to a cell of a grid."""
+
+At = Callable[[np.ndarray], np.ndarray]
+"""Points, (..., 2), to where they stand in a drawing."""
 
 
 def trial_pictures(view: TrialView, name: str) -> Markup | None:
@@ -35,9 +38,44 @@ def trial_pictures(view: TrialView, name: str) -> Markup | None:
     return section("Where they go", tabs(f"{name}-trial", panes, 0), note=note)
 
 
+def believed_pictures(view: TrialView, name: str) -> Markup | None:
+    """Of methods with a belief where they take the goal to be, one tab per method, one drawing a trial."""
+    galleries = [gallery for gallery in view.results.trials if gallery.believed is not None]
+    if not galleries:
+        return None
+    panes = [
+        (gallery.method, element("div", element("div", _believed(view, gallery), class_="trips")))
+        for gallery in galleries
+    ]
+    shown = [f"{view.episode} {place + 1}" for place in galleries[0].episodes]
+    note = (
+        "Draws from the belief in the same trials, from pale to full: before "
+        f"{', '.join(shown)}. PEARL: where the actor would end the {view.episode} if the draw were true. VariBAD: "
+        "where most reward is expected."
+    )
+    return section("What they believe of the goal", tabs(f"{name}-belief", panes, 0), note=note)
+
+
+def _believed(view: TrialView, gallery: TrialGallery) -> list[Markup]:
+    assert gallery.believed is not None
+    style, number = view.styles.get(gallery.method, Style(0)), len(gallery.episodes)
+    figures = []
+    for place, draws in enumerate(gallery.believed):
+
+        def dots(at: At, draws: np.ndarray = draws) -> list[Markup]:
+            each = ["".join(f"M{x:.1f} {y:.1f}h0" for x, y in at(some).tolist()) for some in draws]
+            return [
+                element("path", d=path, class_="dots", opacity=shade(rank, number)) for rank, path in enumerate(each)
+            ]
+
+        said = f"{gallery.method}, trial {place + 1}: {gallery.believed.shape[2]} draws before each {view.episode}"
+        figures.append(element("figure", _plane(gallery, place, said, dots), class_=f"trip {style.colour}"))
+    return figures
+
+
 def _panel(view: TrialView, gallery: TrialGallery) -> Markup:
     style = view.styles.get(gallery.method, Style(0))
-    draw = _plane if gallery.links is None else _grid
+    draw = _ways if gallery.links is None else _grid
     figures = []
     for place in range(len(gallery.paths)):
         said = ", ".join(
@@ -66,7 +104,14 @@ def shade(rank: int, number: int) -> float:
     return 1.0 if number == 1 else round(0.28 + 0.72 * rank / (number - 1), 2)
 
 
-def _plane(gallery: TrialGallery, place: int, said: str) -> Markup:
+def _ways(gallery: TrialGallery, place: int, said: str) -> Markup:
+    """In the plane."""
+    paths = gallery.paths[place]
+    return _plane(gallery, place, said, lambda at: _paths([at(path) for path in paths], start=gallery.radius > 0))
+
+
+def _plane(gallery: TrialGallery, place: int, said: str, drawn: Callable[[At], list[Markup]]) -> Markup:
+    """The ground, the goal and what is drawn between them; `drawn` takes coordinates of the plane to the drawing's."""
     low, high = plane_extent(gallery)
     at = lambda points: UNIT * (np.asarray(points) * (1, -1) - (low[0], -high[1]))
     width, height = (UNIT * (high - low)).round().astype(int).tolist()
@@ -79,7 +124,7 @@ def _plane(gallery: TrialGallery, place: int, said: str) -> Markup:
         (left, top), (right, bottom) = at([[-1, 1], [1, -1]]).round(1).tolist()
         sides = {"width": round(right - left, 1), "height": round(bottom - top, 1)}
         parts.append(element("rect", x=left, y=top, **sides, class_="ground"))
-    parts += _paths([at(path) for path in gallery.paths[place]], start=gallery.radius > 0)
+    parts += drawn(at)
     parts.append(element("path", d=f"M{x - 5} {y}h10M{x} {y - 5}v10", class_="goal"))
     return _drawing(width, height, parts, said)
 
@@ -87,7 +132,8 @@ def _plane(gallery: TrialGallery, place: int, said: str) -> Markup:
 def plane_extent(gallery: TrialGallery) -> tuple[np.ndarray, np.ndarray]:
     """The lower left and the upper right corner that all drawings of a method share: the ground, and all paths."""
     ground = np.array([[-1.0, -0.1 if gallery.radius else -1.0], [1.0, 1.0]])
-    everything = np.concatenate([ground, gallery.paths.reshape(-1, 2), gallery.goals.reshape(-1, 2)])
+    shown = (gallery.paths, gallery.goals, *(() if gallery.believed is None else (gallery.believed,)))
+    everything = np.concatenate([ground, *(points.reshape(-1, 2) for points in shown)])
     margin = 0.06 + gallery.radius
     return np.maximum(everything.min(axis=0), -1.6) - margin, np.minimum(everything.max(axis=0), 1.6) + margin
 

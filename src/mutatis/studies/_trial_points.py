@@ -16,7 +16,7 @@ from mutatis.rl.families import PointGoals, SparsePointGoals, oyster_goals
 from mutatis.rl.families._point import SPEED
 from mutatis.studies._galleries import drawn_episodes
 from mutatis.studies._trial_parts import Reference
-from mutatis.studies._trials import EpisodicStudy
+from mutatis.studies._trials import Believed, EpisodicStudy
 
 
 def to_origin(observation: Float[Array, "worlds 2"], key: Key) -> Float[Array, "worlds 2"]:
@@ -114,9 +114,9 @@ class PointStudy(EpisodicStudy):
             self.simulated("goes to the middle", Memoryless(to_origin), is_nothing=True),
         ]
 
-    def picture(self, tasks: Tree, trials: Trials) -> Mapping[str, np.ndarray]:
+    def picture(self, tasks: Tree, trials: Trials, believed: Believed | None = None) -> Mapping[str, np.ndarray]:
         """Paths to the goal."""
-        return point_picture(tasks, trials, radius=0.0)
+        return point_picture(tasks, trials, believed, radius=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,16 +154,17 @@ class SparsePointStudy(EpisodicStudy):
             self.simulated("goes straight up", Memoryless(straight_up), is_nothing=True),
         ]
 
-    def picture(self, tasks: Tree, trials: Trials) -> Mapping[str, np.ndarray]:
+    def picture(self, tasks: Tree, trials: Trials, believed: Believed | None = None) -> Mapping[str, np.ndarray]:
         """Paths to the disc that pays."""
-        return point_picture(tasks, trials, radius=self.radius)
+        return point_picture(tasks, trials, believed, radius=self.radius)
 
 
-def point_picture(goals: Tree, trials: Trials, *, radius: float) -> Mapping[str, np.ndarray]:
-    """Arrays of a `TrialGallery`: where the points went, in some episodes of each trial."""
+def point_picture(goals: Tree, trials: Trials, believed: Believed | None, *, radius: float) -> Mapping[str, np.ndarray]:
+    """Arrays of a `TrialGallery`: where the points went in some episodes of each trial, and took the goal to be."""
     shown = drawn_episodes(trials.reward.shape[1])
     paths = jnp.concatenate([trials.observation[:, :, :1, :2], trials.last_observation[..., :2]], axis=2)
-    return {
+    held = {} if believed is None else {"trial_believed": believed(goals, trials, shown)}
+    return held | {
         "trial_paths": np.asarray(paths[:, shown], np.float32),
         "trial_goals": np.asarray(goals, np.float32),
         "trial_returns": np.asarray(trials.returns()[:, shown], np.float32),

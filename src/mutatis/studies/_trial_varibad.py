@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from mutatis._types import Key
-from mutatis.rl import Family, Player, VariBAD, VariBADState
+from mutatis._types import Key, Tree
+from mutatis.rl import Family, Player, Trials, VariBAD, VariBADState
+from mutatis.studies._trial_believed import where_rewards_are
 from mutatis.studies._trial_recurrent import RecurrentSettings, control_settings
 from mutatis.studies._trials import TrialMethod
 
@@ -42,6 +43,11 @@ class VariBADAgent:
     def player(self, state: VariBADState) -> Player:
         """The policy; whatever it does to explore, it has learned."""
         return state.player(noise=self.noise)
+
+    def believed(self, state: VariBADState, tasks: Tree, trials: Trials, shown: np.ndarray, key: Key) -> np.ndarray:
+        """Where most is expected, see `where_rewards_are`."""
+        del tasks
+        return where_rewards_are(state, trials, shown, key)
 
     def steps_done(self, state: VariBADState) -> int:
         """Updates."""

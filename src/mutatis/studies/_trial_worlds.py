@@ -15,6 +15,7 @@ from mutatis.studies._control import _arenas
 from mutatis.studies._numbers import amount
 from mutatis.studies._published_worlds import published_success
 from mutatis.studies._study import Job, Outcome
+from mutatis.studies._trial_films import film_name
 from mutatis.studies._trial_parts import Judged, TrialSet, episode_rows, judged
 from mutatis.studies._trial_words import SUCCESS, scores_by_seed, success_gain
 from mutatis.studies._trials import EpisodicStudy
@@ -55,6 +56,8 @@ class WorldStudy(EpisodicStudy):
     """Goals of each test task that an evaluation during training plays, the first ones."""
     training_goals: int = 5
     """Goals of each training task that learners with a replay of every task learn from; others draw from all 50."""
+    films: bool = True
+    """Whether the report shows the first and the last episode of a trial in small films."""
     official: bool = True
     """Whether the official evaluation is made too, which adapts in all episodes but the last."""
     noise: bool = False
@@ -125,7 +128,7 @@ class WorldStudy(EpisodicStudy):
         if self.official:
             rows += self._official_rows(player)
         steps = trainer.environment_steps(trainer.schedule.steps)
-        return Outcome([row | {"environment steps": steps} for row in rows])
+        return Outcome([row | {"environment steps": steps} for row in rows], self._films(player) if self.films else {})
 
     def closing(self, rows: Sequence[Mapping[str, Any]]) -> str:
         """Success beside what others report."""
@@ -193,6 +196,21 @@ class WorldStudy(EpisodicStudy):
         last = common | {"n": self.goals, "metric": SUCCESS + BY_TASK + suffix, "support": self.episodes - 1}
         by_task = found.success[:, -1].reshape(len(names), self.goals).mean(axis=1)
         return rows + [last | {"group": name, "value": float(x)} for name, x in zip(names, by_task, strict=True)]
+
+    def _films(self, player: Player) -> dict[str, np.ndarray]:
+        """Of a trial on the first goal of each test task, as encoded files; nothing where none can be drawn."""
+        from mutatis.studies._films import films_of_actions
+
+        family, chance = self._tasks("test"), jax.random.fold_in(jax.random.key(self.test_seed), 3)
+        tasks = family.every(1)
+        trials = judged(family, tasks, player, chance, self.episodes, len(family.names)).first
+        names, films = [], []
+        for episode in sorted({0, self.episodes - 1}):
+            found = films_of_actions(np.asarray(trials.action[:, episode]), self.benchmark, family.options())
+            names += [film_name(task, self.episode, episode + 1) for task in family.names[: len(found)]]
+            films += found
+        encoded = {f"film_{k}": np.frombuffer(film, np.uint8) for k, film in enumerate(films)}
+        return {"films_tasks": np.array(names), **encoded} if films else {}
 
     def _official_rows(self, player: Player) -> list[dict[str, Any]]:
         key = jax.random.fold_in(jax.random.key(self.test_seed), 2)

@@ -42,6 +42,10 @@ class TrialAgent(Protocol):
         ...
 
 
+Believed = Callable[[Tree, Trials, np.ndarray], np.ndarray]
+"""Tasks, trials, and which episodes to where a learner takes the goal to be before each of these."""
+
+
 @dataclass(frozen=True)
 class TrialMethod:
     """A way to learn a family.
@@ -152,9 +156,12 @@ class TrialStudy(Study):
         """What to compare with, computed now."""
         return ()
 
-    def picture(self, tasks: Tree, trials: Trials) -> Mapping[str, np.ndarray]:
-        """Arrays of `TrialGallery` for some trials; none where a family cannot be drawn."""
-        del tasks, trials
+    def picture(self, tasks: Tree, trials: Trials, believed: Believed | None = None) -> Mapping[str, np.ndarray]:
+        """Arrays of `TrialGallery` for some trials; none where a family cannot be drawn.
+
+        - `believed`: `believed(tasks, trials, episodes) -> (trials, episodes, draws, 2)`, of learners with a belief.
+        """
+        del tasks, trials, believed
         return {}
 
     def data(self, seed: int) -> TrialSet:
@@ -210,9 +217,16 @@ class TrialStudy(Study):
         steps = trainer.environment_steps(trainer.schedule.steps)
         common = {"split": "test", "n": len(found.returns), "order": "trial", "environment steps": steps}
         rows = episode_rows(found, self.episode, common)
+        if not self.pictures:
+            return Outcome(rows, {})
         _, tasks = _worlds(self)
-        drawn = self.picture(jax.tree.map(lambda x: x[: self.pictures], tasks), found.first) if self.pictures else {}
-        return Outcome(rows, dict(drawn))
+        first = jax.tree.map(lambda x: x[: self.pictures], tasks)
+        return Outcome(rows, dict(self.picture(first, found.first, self._believed(trainer.agent, trained))))
+
+    def _believed(self, agent: TrialAgent, state: Any) -> Believed | None:
+        """What shows the belief of a learner that has one."""
+        told, key = getattr(agent, "believed", None), jax.random.fold_in(jax.random.key(self.test_seed), 3)
+        return told and (lambda tasks, trials, shown: told(state, tasks, trials, shown, key))
 
     def score(self, by_episode: np.ndarray) -> float:
         """Of mean returns by episode, what counts."""
