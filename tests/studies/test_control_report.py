@@ -33,9 +33,9 @@ from mutatis.studies import Job
 from mutatis.studies._charts import HEIGHT
 from mutatis.studies._control_course import by_step, conflict_share, length_ratio, measured
 from mutatis.studies._control_curves import steps_axis
-from mutatis.studies._control_films import SIZE, film_size
 from mutatis.studies._control_page import control_sentences
 from mutatis.studies._control_view import IQM, MEAN, ControlView
+from mutatis.studies._film_tabs import SIZE, film_size
 from mutatis.studies._markdown import markdown_table
 from mutatis.studies._matrices import SHADES, colour, signed, small_matrix
 from mutatis.studies._numbers import amount
