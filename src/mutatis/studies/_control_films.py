@@ -29,7 +29,7 @@ def film_section(view: ControlView, name: str) -> Markup | None:
         name,
         title="What the policies do",
         note=note,
-        caption=rate,
         place=lambda task: tasks.index(task) if task in tasks else len(tasks),
+        beside=rate,
         opened=places.get(view.leader or "", 0),
     )

@@ -17,15 +17,15 @@ def film_tabs(
     *,
     title: str,
     note: str,
-    caption: Callable[[FilmGallery, str], str],
     place: Callable[[str], int],
+    beside: Callable[[FilmGallery, str], str] = lambda gallery, film: "",
     opened: int = 0,
 ) -> Markup | None:
     """A section with the films of every method, no script needed; nothing where there are none.
 
     - `name`: sets its ids apart from those of other studies on the page.
-    - `caption`: what stands beside the name of a film of a gallery.
     - `place`: where a film of this name stands among the others.
+    - `beside`: what stands beside the name of a film of a gallery.
     - `opened`: which tab.
     """
     if not galleries:
@@ -33,7 +33,7 @@ def film_tabs(
 
     def panel(gallery: FilmGallery) -> Markup:
         ordered = sorted(zip(gallery.tasks, gallery.films, strict=True), key=lambda pair: place(pair[0]))
-        films = [_film(gallery.method, task, film, caption(gallery, task)) for task, film in ordered]
+        films = [_film(gallery.method, task, film, beside(gallery, task)) for task, film in ordered]
         return element("div", element("div", films, class_="films"))
 
     panes = [(gallery.method, panel(gallery)) for gallery in galleries]

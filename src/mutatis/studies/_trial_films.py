@@ -1,7 +1,6 @@
 """The first and the last episode of a trial on Meta-World, in small films."""
 
 from mutatis.studies._film_tabs import film_tabs, seeds_of
-from mutatis.studies._galleries import FilmGallery
 from mutatis.studies._markup import Markup
 from mutatis.studies._trial_view import TrialView
 
@@ -15,13 +14,8 @@ def trial_films(view: TrialView, name: str) -> Markup | None:
     """By task, before adapting and after; `name` sets the ids of this section apart from those of other studies."""
     galleries = view.results.films
     order = list(dict.fromkeys(task for gallery in galleries for task in gallery.tasks))
-
-    def no_more(gallery: FilmGallery, task: str) -> str:
-        del gallery, task
-        return ""
-
     note = (
         f"{seeds_of(galleries)}; the first and the last {view.episode} of a trial on the first goal of each test task. "
         "A film of a solved task ends shortly after it is solved. The pink ball is the goal, not shown to the policy."
     )
-    return film_tabs(galleries, name, title="What the policies do", note=note, caption=no_more, place=order.index)
+    return film_tabs(galleries, name, title="What the policies do", note=note, place=order.index)

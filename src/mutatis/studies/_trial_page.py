@@ -11,7 +11,7 @@ from mutatis.studies._trial_curves import adaptation_curves, learning_curves
 from mutatis.studies._trial_films import trial_films
 from mutatis.studies._trial_pictures import believed_pictures, trial_pictures
 from mutatis.studies._trial_table import trial_table
-from mutatis.studies._trial_view import RETURN, TrialView
+from mutatis.studies._trial_view import RETURN, SUCCESS, TrialView
 
 
 def trial_sections(view: TrialView, anchor: str) -> list[Markup | None]:
@@ -59,6 +59,11 @@ def _sentence(view: TrialView, method: str) -> str | None:
         last = view.by_episode(RETURN, method)[-1]
         after = f", {_number(last.mean)} in the last" if view.trial["whole"] and last is not None else ""
         said += f"; {_number(first.mean)} in the first {view.episode}{after}"
+    last_success, gain = view.by_episode(SUCCESS, method)[-1], view.gain(method)
+    if last_success is not None:
+        said += f". Success in the last {view.episode} {100 * last_success.mean:.1f}\u00a0%"
+        if gain is not None:
+            said += f", {100 * gain.mean:+.1f} points from the first".replace("-", "−")
     return f"{said}."
 
 

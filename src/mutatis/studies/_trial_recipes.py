@@ -42,8 +42,10 @@ class TabularRL2(RecurrentSettings, ProcessStudy):
     rows: ClassVar[tuple[TrialMethod, ...]] = RECURRENT_METHODS
     methods: tuple[str, ...] = ("RL2",)
     environment_steps: int = 20_000_000
-    trials: int = 512
-    discount: float = 0.99
+    trials: int = 256
+    discount: float = 0.95
+    trace: float = 0.9
+    reward_scale: float = 0.1
     width: int = 128
 
 
