@@ -25,6 +25,7 @@ from mutatis.studies._trial_recipes import (
     PointMaml,
     PointPearl,
     PointRL2,
+    SparsePointDream,
     SparsePointPearl,
     SparsePointRL2,
     SparsePointVariBAD,
@@ -239,6 +240,19 @@ def test_every_learner_goes_on_to_the_same_bits(method, tmp_path):
 def _plain(leaf):
     is_key = isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(leaf)) if is_key else np.asarray(leaf) if hasattr(leaf, "shape") else leaf
+
+
+def test_dream_explores_points_in_nine_ways_beside_those_who_walk_freely(tmp_path):
+    small = {"explored": 8, "updates": 2, "batch": 4, "width": 8, "latent": 4}
+    study = SparsePointDream(**JUDGED, **small, environment_steps=2 * 8 * 40)
+    trainer = study.trainer(study.data(0), Job("DREAM", 0))
+    state = train(trainer, tmp_path)
+    outcome = study.outcome(study.data(0), state, Job("DREAM", 0))
+    assert {row["group"] for row in outcome.rows} == {"episode 1", "episode 2", "whole trial"}
+    steps = np.abs(np.diff(outcome.gallery["trial_paths"], axis=2))
+    np.testing.assert_allclose(steps, 0.1 * np.round(steps / 0.1), atol=1e-6)
+    free = dataclasses.replace(study, compass=False)
+    assert study.references() == free.references() and "one of nine actions" in study.about()
 
 
 def test_references_of_bandits():

@@ -8,7 +8,7 @@ import numpy as np
 
 from mutatis._types import Key
 from mutatis.rl import DREAM, DREAMState, Player
-from mutatis.rl.families import BusGrids
+from mutatis.rl.families import BusGrids, SparsePointGoals
 from mutatis.studies._trials import TrialMethod
 
 
@@ -72,7 +72,7 @@ class DREAMSettings:
 
 
 def _dream(decoupled: bool) -> Any:
-    def build(study: Any, family: BusGrids) -> DREAMAgent:
+    def build(study: Any, family: BusGrids | SparsePointGoals) -> DREAMAgent:
         learner = DREAM(
             family,
             family.identify,

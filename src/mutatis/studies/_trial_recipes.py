@@ -142,6 +142,19 @@ class SparsePointPearl(OnPoints, SparsePointStudy):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SparsePointDream(DREAMSettings, SparsePointRL2):
+    """Points that are paid only near their goal, by DREAM, in one of nine ways a step (Liu et al. 2021)."""
+
+    name: ClassVar[str] = "sparse-point-dream"
+    rows: ClassVar[tuple[TrialMethod, ...]] = (*DREAM_METHODS, *RECURRENT_METHODS)
+    methods: tuple[str, ...] = ("DREAM",)
+    compass: bool = True
+    episodes: int = 2
+    environment_steps: int = 6_000_000
+    width: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
 class BusRL2(RecurrentSettings, BusStudy):
     """Grids whose buses have to be explored, by RL2: what exploring apart is measured against (Liu et al. 2021)."""
 
@@ -175,6 +188,7 @@ TRIAL_STUDIES = (
     SparsePointRL2,
     SparsePointVariBAD,
     SparsePointPearl,
+    SparsePointDream,
     BusRL2,
     BusDream,
     *WORLD_STUDIES,

@@ -66,6 +66,22 @@ def test_sparse_world_tells_the_dense_reward_beside():
     np.testing.assert_array_equal(shown.reward, 0)
 
 
+def test_a_compass_goes_eight_ways_at_full_speed_and_stays():
+    wide, nine = families.SparsePointGoals(), families.SparsePointGoals(goals=HALF_CIRCLE, compass=True)
+    assert nine.actions.count == 9
+    tasks = jnp.broadcast_to(HALF_CIRCLE[:1], (9, 2))
+    state, _ = nine.reset(tasks, jax.random.key(0))
+    _, shown = nine.step(tasks, state, jnp.arange(9), jax.random.key(0))
+    ways = np.round(np.asarray(shown.observation) / 0.1).astype(int)
+    assert {tuple(way) for way in ways} == {(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)}
+    _, same = wide.step(tasks, state, jnp.asarray(ways, jnp.float32), jax.random.key(0))
+    np.testing.assert_allclose(shown.info["dense_reward"], same.info["dense_reward"], atol=1e-6)
+    for number in (0, 7):
+        np.testing.assert_array_equal(nine.identify(HALF_CIRCLE[number] + 0.001), np.eye(len(HALF_CIRCLE))[number])
+    with pytest.raises(ValueError, match="goals is None"):
+        wide.identify(HALF_CIRCLE[0])
+
+
 def test_actions_are_clipped():
     points = families.PointGoals()
     state, start = points.reset(TEST_GOALS, jax.random.key(0))

@@ -7,10 +7,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mutatis._types import Key
-from mutatis.rl._family import AbstractFamily, Box, Move
+from mutatis.rl._family import AbstractFamily, Box, Discrete, Move
 
 SPEED = 0.1
 """The longest way along an axis in one step."""
+COMPASS = ((0, 0), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
+"""What one of nine actions is in numbers along both axes."""
 
 
 def moved(position: Float[Array, "*worlds 2"], action: Float[Array, "*worlds 2"]) -> Float[Array, "*worlds 2"]:
@@ -104,11 +106,14 @@ class SparsePointGoals(AbstractFamily):
 
     - `goals`: what `sample` draws from, all equally likely; anywhere on the half circle where none are given.
     - `radius`: of the disc that pays.
+    - `compass`: whether actions are one of nine, to stay or to go at full speed along axes and diagonals, as learners
+      of values of a few actions need; the best of them may do a little worse than `best_return`.
     """
 
     goals: Float[Array, "goals 2"] | None = None
     horizon: int = eqx.field(static=True, default=20)
     radius: float = 0.2
+    compass: bool = eqx.field(static=True, default=False)
 
     @property
     def observation_size(self) -> int:
@@ -116,9 +121,23 @@ class SparsePointGoals(AbstractFamily):
         return 2
 
     @property
-    def actions(self) -> Box:
+    def instruction_size(self) -> int:
+        """All that is seen is of the task, or of where the point is."""
+        return 0
+
+    @property
+    def actions(self) -> Box | Discrete:
         """Along both axes."""
-        return Box(2)
+        return Discrete(len(COMPASS)) if self.compass else Box(2)
+
+    def identify(self, task: Float[Array, "2"]) -> Float[Array, "goals"]:
+        """Which of the goals it is nearest to, as one out of all.
+
+        **Raises:** `ValueError` if the goals are not known.
+        """
+        if self.goals is None:
+            raise ValueError("goals is None, and one of all goals cannot be told; give SparsePointGoals(goals=...).")
+        return jax.nn.one_hot(jnp.argmin(jnp.linalg.norm(self.goals - task[None], axis=1)), self.goals.shape[0])
 
     def sample(self, key: Key, count: int) -> Float[Array, "tasks 2"]:
         """Goals."""
@@ -132,9 +151,10 @@ class SparsePointGoals(AbstractFamily):
         del key
         return jnp.zeros_like(task), jnp.zeros_like(task)
 
-    def move(self, task: Float[Array, "2"], place: Float[Array, "2"], action: Float[Array, "2"], key: Key) -> Move:
+    def move(self, task: Float[Array, "2"], place: Float[Array, "2"], action: Array, key: Key) -> Move:
         """Moves, and is paid near the goal."""
         del key
+        action = jnp.asarray(COMPASS, place.dtype)[action] if self.compass else action
         place = moved(place, action).astype(place.dtype)
         distance = jnp.linalg.norm(place - task)
         return Move(place, place, self._paid(distance), info={"dense_reward": -distance})
