@@ -151,6 +151,7 @@ class SparsePointDream(DREAMSettings, SparsePointRL2):
     compass: bool = True
     episodes: int = 2
     environment_steps: int = 6_000_000
+    anneal: int = 100
     width: int = 64
 
 
