@@ -115,7 +115,8 @@ def test_findings_say_how_far_a_learner_came(run):
     way = 100 * (last - 0.5) / 12.5
     assert said["RL2"] == (
         f"RL2: {last:.1f} in the last episode, {way:.1f}\u00a0% of the way from “goes straight up” (0.500) to “knows "
-        f"the goal” (13.0); {first:.2f} in the first episode."
+        f"the goal” (13.0); {first:.2f} in the first episode. Success in the last episode "
+        f"{100 * values(rows, 'RL2', f'episode {EPISODES}', 'success').mean():.1f}\u00a0%."
     )
 
 
