@@ -11,6 +11,7 @@ import numpy as np
 
 from mutatis.rl import Environment
 from mutatis.rl._settings import check_shares
+from mutatis.studies._galleries import film_arrays
 from mutatis.studies._study import Job, Outcome, Schedule, Study
 
 if TYPE_CHECKING:
@@ -298,7 +299,7 @@ class ControlStudy(Study):
         """Films by task, as encoded files; nothing where none can be drawn."""
         from mutatis.studies._films import film_of
 
-        films: dict[str, np.ndarray] = {}
+        films: dict[str, bytes] = {}
         for k, task in enumerate(tasks):
 
             def act(observation: np.ndarray, k: int = k) -> np.ndarray:
@@ -307,5 +308,5 @@ class ControlStudy(Study):
             film = film_of(act, task, seed=seed, steps=min(self.horizon, MOST_FILMED))
             if film is None:
                 return {}
-            films[f"film_{k}"] = np.frombuffer(film, np.uint8)
-        return {"films_tasks": np.array(tasks), **films}
+            films[task] = film
+        return film_arrays(films)

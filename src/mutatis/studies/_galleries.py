@@ -1,7 +1,7 @@
 """The pictures of a job, read from its `gallery.npz` and checked."""
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +95,12 @@ MOST_EPISODES = 4
 def drawn_episodes(episodes: int) -> np.ndarray:
     """Which are drawn: the first and the last among them, the others evenly between."""
     return np.unique(np.linspace(0, episodes - 1, min(episodes, MOST_EPISODES)).round().astype(int))
+
+
+def film_arrays(films: Mapping[str, bytes]) -> dict[str, np.ndarray]:
+    """Arrays of a `FilmGallery`, from names to encoded films; nothing where there are none."""
+    encoded = {f"film_{place}": np.frombuffer(film, np.uint8) for place, film in enumerate(films.values())}
+    return {"films_tasks": np.array(list(films)), **encoded} if films else {}
 
 
 def read_galleries(directory: Path, jobs: Iterable[tuple[str, int]]) -> tuple[list[AnyGallery], list[str]]:

@@ -12,6 +12,7 @@ from mutatis._types import Tree
 from mutatis.rl import Player
 from mutatis.shift._metrics import seed_interval
 from mutatis.studies._control import _arenas
+from mutatis.studies._galleries import film_arrays
 from mutatis.studies._numbers import amount
 from mutatis.studies._published_worlds import published_success
 from mutatis.studies._study import Job, Outcome
@@ -204,13 +205,12 @@ class WorldStudy(EpisodicStudy):
         family, chance = self._tasks("test"), jax.random.fold_in(jax.random.key(self.test_seed), 3)
         tasks = family.every(1)
         trials = judged(family, tasks, player, chance, self.episodes, len(family.names)).first
-        names, films = [], []
+        films: dict[str, bytes] = {}
         for episode in sorted({0, self.episodes - 1}):
+            names = [film_name(task, self.episode, episode + 1) for task in family.names]
             found = films_of_actions(np.asarray(trials.action[:, episode]), self.benchmark, family.options())
-            names += [film_name(task, self.episode, episode + 1) for task in family.names[: len(found)]]
-            films += found
-        encoded = {f"film_{k}": np.frombuffer(film, np.uint8) for k, film in enumerate(films)}
-        return {"films_tasks": np.array(names), **encoded} if films else {}
+            films |= dict(zip(names, found, strict=False))  # there are none where nothing can be drawn
+        return film_arrays(films)
 
     def _official_rows(self, player: Player) -> list[dict[str, Any]]:
         key = jax.random.fold_in(jax.random.key(self.test_seed), 2)
