@@ -343,6 +343,12 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_done():
         PointMaml(episodes=1).data(0)
     with pytest.raises(ValueError, match="episodes is 20, of which 20 are prior_episodes"):
         SparsePointPearl(episodes=20).data(0)
+    with pytest.raises(ValueError, match=r"least_std is 2 and std 0\.6; choose 0 < least_std <= std"):
+        PointMaml(least_std=2).data(0)
+    with pytest.raises(ValueError, match="compass is True, and PEARL acts by numbers"):
+        SparsePointPearl(compass=True).data(0)
+    with pytest.raises(ValueError, match="compass is False, and DREAM takes one of a few actions"):
+        SparsePointDream(compass=False).data(0)
 
 
 @pytest.mark.parametrize("kind", TRIAL_STUDIES, ids=lambda kind: kind.name)

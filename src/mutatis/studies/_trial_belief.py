@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from mutatis._types import Key, Tree
-from mutatis.rl import PEARL, Family, PEARLState, Player, Trials
+from mutatis.rl import PEARL, Box, Family, PEARLState, Player, Trials
 from mutatis.studies._trial_believed import where_draws_end
 from mutatis.studies._trials import TrialMethod
 
@@ -92,6 +92,8 @@ def _belief(study: Any, family: Family) -> BeliefAgent:
             f"episodes is {study.episodes}, of which {study.prior_episodes} are prior_episodes; pass more, or there is "
             "none to use what was found out."
         )
+    if not isinstance(family.actions, Box):
+        raise ValueError("compass is True, and PEARL acts by numbers along both axes; leave it False.")
     learner = PEARL(
         family,
         latent=study.latent,

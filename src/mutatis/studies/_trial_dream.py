@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from mutatis._types import Key
-from mutatis.rl import DREAM, DREAMState, Player
+from mutatis.rl import DREAM, Discrete, DREAMState, Player
 from mutatis.rl.families import BusGrids, SparsePointGoals
 from mutatis.studies._trials import TrialMethod
 
@@ -73,6 +73,8 @@ class DREAMSettings:
 
 def _dream(decoupled: bool) -> Any:
     def build(study: Any, family: BusGrids | SparsePointGoals) -> DREAMAgent:
+        if not isinstance(family.actions, Discrete):
+            raise ValueError("compass is False, and DREAM takes one of a few actions; leave it True.")
         learner = DREAM(
             family,
             family.identify,

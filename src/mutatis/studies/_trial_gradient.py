@@ -118,6 +118,8 @@ def gradient(method: Callable[[Any], TrustRegion | Proximal]) -> Callable[[Any, 
             raise ValueError(
                 f"episodes is {study.trial_episodes}; MAML adapts to all but the last, so pass at least 2."
             )
+        if not 0 < study.least_std <= study.std:
+            raise ValueError(f"least_std is {study.least_std} and std {study.std}; choose 0 < least_std <= std.")
         learner = MAML(
             family,
             method(study),
