@@ -21,12 +21,12 @@ MAY_IMPORT = {
     "scipy": ("shift/", "symmetry/_candidates.py"),
     "PIL": (
         "shift/",
-        "studies/_pictures.py",
-        "studies/_weight_pictures.py",
+        "studies/shift/_pictures.py",
+        "studies/symmetry/_weight_pictures.py",
         "symmetry/_omniglot.py",
         "worlds/_pictures.py",
     ),
-    "matplotlib": ("studies/_charts.py",),
+    "matplotlib": (),
     "tyro": ("__main__.py",),
     "dask": ("studies/_parallel.py",),
     "distributed": ("studies/_parallel.py",),
@@ -40,6 +40,10 @@ MAY_IMPORT = {
     "pandas": (),
 }
 """Heavy libraries, and the only places that may use them."""
+
+ROOM_LEVEL = {"any study": 1, "page": 2, "shift": 3, "symmetry": 3, "control": 3, "trials": 4, "all studies": 5}
+"""Inside of `studies`: files that serve any study below, files that know all studies above, folders between them."""
+ABOVE_ALL_ROOMS = ("", "_recipes", "_report", "_markdown")
 
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -83,6 +87,25 @@ def test_a_module_imports_only_from_below(file):
         f"line {line}: {name}"
         for name, line in _imports(file)
         if name.split(".")[0] == "mutatis" and _layer(name) != layer and not LEVEL[_layer(name)] < LEVEL[layer]
+    ]
+    assert not wrong, wrong
+
+
+def _room(module):
+    """Where in `studies` a module is: a folder, or one of the two groups of files beside the folders."""
+    first = [*module.split("."), ""][2]
+    if first in ROOM_LEVEL:
+        return first
+    return "all studies" if first in ABOVE_ALL_ROOMS else "any study"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "studies").rglob("*.py")), ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_module_of_studies_imports_only_from_its_own_room_or_from_below(file):
+    room = _room(_module_of(file))
+    wrong = [
+        f"line {line}: {name}"
+        for name, line in _imports(file)
+        if name.startswith("mutatis.studies") and _room(name) != room and not ROOM_LEVEL[_room(name)] < ROOM_LEVEL[room]
     ]
     assert not wrong, wrong
 

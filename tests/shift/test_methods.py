@@ -14,8 +14,8 @@ from mutatis.shift._evaluate import predict_batches, predict_source
 from mutatis.shift._groups import GroupedData, Groups
 from mutatis.shift._methods import ARM_BN, ARM_CML, ARM_LL, AT_TEST, ERM, FEDAVG, METHODS, UW
 from mutatis.shift._networks import Networks
-from mutatis.studies._shift import ShiftTrainer
 from mutatis.studies._study import Schedule
+from mutatis.studies.shift._study import ShiftTrainer
 
 NETWORKS = Networks((2,), 2, width=16, context_width=16, context_channels=4, hidden=16)
 

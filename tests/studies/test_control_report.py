@@ -30,18 +30,24 @@ from test_report_browser import BROWSER, measure
 
 from mutatis.__main__ import main
 from mutatis.studies import Job
-from mutatis.studies._charts import HEIGHT
-from mutatis.studies._control_course import by_step, conflict_share, length_ratio, measured
-from mutatis.studies._control_curves import steps_axis
-from mutatis.studies._control_page import control_sentences
-from mutatis.studies._control_view import IQM, MEAN, ControlView
-from mutatis.studies._film_tabs import SIZE, film_size
 from mutatis.studies._markdown import markdown_table
-from mutatis.studies._matrices import SHADES, colour, signed, small_matrix
 from mutatis.studies._numbers import amount
 from mutatis.studies._report import write_report
 from mutatis.studies._results import read_results
-from mutatis.studies._stratified import highest, interquartile_mean, mean, stratified_difference, stratified_interval
+from mutatis.studies.control._course import by_step, conflict_share, length_ratio, measured
+from mutatis.studies.control._curves import steps_axis
+from mutatis.studies.control._page import control_sentences
+from mutatis.studies.control._stratified import (
+    highest,
+    interquartile_mean,
+    mean,
+    stratified_difference,
+    stratified_interval,
+)
+from mutatis.studies.control._view import IQM, MEAN, ControlView
+from mutatis.studies.page._charts import HEIGHT
+from mutatis.studies.page._film_tabs import SIZE, film_size
+from mutatis.studies.page._matrices import SHADES, colour, signed, small_matrix
 
 SEEDS = (0, 1, 2)
 NAMES = list(TASKS)

@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("mutatis.worlds", reason="the simulator is not installed")
 
 from mutatis.studies import SerialExecutor, StoppedError, Study, run_study, train
-from mutatis.studies._control import DivergedError
-from mutatis.studies._control_recipes import Mt10MtmhSac, Mt10Ppo, Mt10Riddle, Mt10Single, Mt50MtmhSac
 from mutatis.studies._study import Job
+from mutatis.studies.control._recipes import Mt10MtmhSac, Mt10Ppo, Mt10Riddle, Mt10Single, Mt50MtmhSac
+from mutatis.studies.control._study import DivergedError
 
 TASKS = ("reach", "drawer-close")
 SMALL: dict[str, Any] = {

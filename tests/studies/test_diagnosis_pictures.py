@@ -9,7 +9,7 @@ import pytest
 
 import mutatis
 from mutatis.studies import write_diagnosis
-from mutatis.studies._matrices import colour, signed
+from mutatis.studies.page._matrices import colour, signed
 
 TARGETS = np.array([[10.0, 0.0, 1.0], [-1.0, 0.5, 0.2], [0.3, 2.0, -1.0], [0.1, -2.0, 0.4]])
 NAMES = ["reach <1>", "push & pull", "door", "drawer"]

@@ -10,11 +10,18 @@ import numpy as np
 import pytest
 
 from mutatis.nn import shared_weights
-from mutatis.studies._few_shot import BY_NAME, QUERIES, FewShotTrainer, SymmetryGlyphs, SymmetryOmniglot, _optimiser
 from mutatis.studies._parallel import SerialExecutor
 from mutatis.studies._report import write_report
 from mutatis.studies._run import StudyFailedError, run_study
 from mutatis.studies._study import Job
+from mutatis.studies.symmetry._few_shot import (
+    BY_NAME,
+    QUERIES,
+    FewShotTrainer,
+    SymmetryGlyphs,
+    SymmetryOmniglot,
+    _optimiser,
+)
 from mutatis.symmetry._episodes import Episodes
 from mutatis.symmetry._few_shot import AugmentedSupport, FewShotSetting
 

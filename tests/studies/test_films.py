@@ -11,8 +11,8 @@ pytest.importorskip("mujoco", reason="mujoco is not installed")
 
 from PIL import Image
 
-from mutatis.studies import _films
-from mutatis.studies._films import SECOND, film_of
+from mutatis.studies.control import _filming
+from mutatis.studies.control._filming import SECOND, film_of
 from mutatis.worlds import Experts, make
 from mutatis.worlds._gallery import _REST, play
 from mutatis.worlds._pictures import film_bytes
@@ -106,7 +106,7 @@ def test_without_graphics_there_is_no_film(monkeypatch):
         raise NoGraphicsError("nothing to draw with")
         yield
 
-    monkeypatch.setattr(_films, "draw", blind)
+    monkeypatch.setattr(_filming, "draw", blind)
     assert film_of(still, "reach", steps=2) is None
 
 

@@ -15,11 +15,11 @@ from PIL import Image
 from run_directories import FLOOR, ORDER, make_run
 
 from mutatis.studies import Job
-from mutatis.studies._chart_names import NARROW, WIDE
-from mutatis.studies._charts import HEIGHT, Series, Style, linear_axis, log_axis, scatter_chart
-from mutatis.studies._markup import element, raw
 from mutatis.studies._report import write_report
 from mutatis.studies._results import read_results
+from mutatis.studies.page._chart_names import NARROW, WIDE
+from mutatis.studies.page._charts import HEIGHT, Series, Style, linear_axis, log_axis, scatter_chart
+from mutatis.studies.page._markup import element, raw
 
 FEW = ("ERM", "ARM-BN", "ICRM")
 LOADING = re.compile(r"""(?:src|href|url\(|@import|srcset|poster|action)\s*[=(]?\s*["']?([^"')\s>]*)""")

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from mutatis.shift._metrics import summarise
+from mutatis.studies import STUDIES
 from mutatis.studies._parallel import SerialExecutor
-from mutatis.studies._recipes import STUDIES, Arrays, Digits
 from mutatis.studies._report import write_report
 from mutatis.studies._run import run_study
+from mutatis.studies.shift._recipes import Arrays, Digits
 
 SMALL = {"width": 4, "context_width": 4, "hidden": 8, "context_channels": 2, "steps": 6, "steps_per_dispatch": 3}
 SMALL |= {"evaluate_every": 3, "validation_rows": 20, "test_supports": (5, 50), "support": 20}

@@ -20,14 +20,14 @@ from test_report_browser import BROWSER, measure
 
 from mutatis.__main__ import main
 from mutatis.studies import Job
-from mutatis.studies._charts import HEIGHT
 from mutatis.studies._markdown import markdown_table
 from mutatis.studies._numbers import rough, written
 from mutatis.studies._report import write_report
 from mutatis.studies._results import read_results
-from mutatis.studies._symmetry_page import finding_sentences
-from mutatis.studies._symmetry_view import SymmetryView
-from mutatis.studies._weight_pictures import levels, palette
+from mutatis.studies.page._charts import HEIGHT
+from mutatis.studies.symmetry._page import finding_sentences
+from mutatis.studies.symmetry._view import SymmetryView
+from mutatis.studies.symmetry._weight_pictures import levels, palette
 
 T_QUANTILE = {5: 2.776445}  # Student's t, 97.5 %, n - 1 degrees of freedom (any printed table)
 SEEDS = (0, 1, 2, 3, 4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mutatis.studies import SerialExecutor, run_study
-from mutatis.studies._symmetry_recipes import Symmetry1d, Symmetry2d, SymmetryScarce
+from mutatis.studies.symmetry._recipes import Symmetry1d, Symmetry2d, SymmetryScarce
 
 METHODS = ("MSR, ridge", "true U, ridge", "random U, ridge", "MAML-FC")
 

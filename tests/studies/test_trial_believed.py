@@ -7,7 +7,7 @@ import numpy as np
 
 from mutatis import rl
 from mutatis.rl import families
-from mutatis.studies._trial_believed import where_draws_end, where_rewards_are
+from mutatis.studies.trials._believed import where_draws_end, where_rewards_are
 
 KEY = jax.random.key(0)
 GOALS = jnp.array([[0.5, 0.5], [-0.5, 0.3]], jnp.float32)

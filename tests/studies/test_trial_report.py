@@ -22,16 +22,16 @@ from trial_runs import (
     plane_gallery,
 )
 
-from mutatis.studies._chart_names import apart
-from mutatis.studies._charts import HEIGHT
 from mutatis.studies._galleries import drawn_episodes
 from mutatis.studies._markdown import markdown_table
 from mutatis.studies._report import write_report
 from mutatis.studies._results import read_results
-from mutatis.studies._trial_curves import episode_axis
-from mutatis.studies._trial_page import trial_sentences
-from mutatis.studies._trial_pictures import UNIT, plane_extent, shade
-from mutatis.studies._trial_view import TrialView
+from mutatis.studies.page._chart_names import apart
+from mutatis.studies.page._charts import HEIGHT
+from mutatis.studies.trials._curves import episode_axis
+from mutatis.studies.trials._page import trial_sentences
+from mutatis.studies.trials._pictures import UNIT, plane_extent, shade
+from mutatis.studies.trials._view import TrialView
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from mutatis.rl.families import PerfectExplorer
 from mutatis.studies import SerialExecutor, StoppedError, run_study, train
 from mutatis.studies._run import run_job
 from mutatis.studies._study import Job
-from mutatis.studies._trial_points import ArcSearcher, to_origin
-from mutatis.studies._trial_recipes import (
+from mutatis.studies.trials._points import ArcSearcher, to_origin
+from mutatis.studies.trials._recipes import (
     TRIAL_STUDIES,
     BanditRL2,
     BusDream,
@@ -31,8 +31,8 @@ from mutatis.studies._trial_recipes import (
     SparsePointVariBAD,
     TabularRL2,
 )
-from mutatis.studies._trial_worlds import WorldStudy
-from mutatis.studies._trials import EpisodicStudy, TrialMethod
+from mutatis.studies.trials._study import EpisodicStudy, TrialMethod
+from mutatis.studies.trials._worlds import WorldStudy
 
 JUDGED: dict[str, Any] = {"seeds": 1, "test_trials": 40, "progress_trials": 20, "evaluations": 2, "pictures": 2}
 

@@ -20,11 +20,11 @@ from mutatis.studies import SerialExecutor, StoppedError, run_study, train
 from mutatis.studies._config import decode_settings, encode_settings
 from mutatis.studies._report import write_report
 from mutatis.studies._study import Job
-from mutatis.studies._trial_arenas import WorldTasks
-from mutatis.studies._trial_parts import Judged, episode_rows
-from mutatis.studies._trial_words import success_gain
-from mutatis.studies._trial_world_recipes import Ml1Maml, Ml1Pearl, Ml1Reach, Ml10RL2, Ml45RL2
-from mutatis.studies._trial_worlds import OFFICIAL
+from mutatis.studies.trials._arenas import WorldTasks
+from mutatis.studies.trials._parts import Judged, episode_rows
+from mutatis.studies.trials._words import success_gain
+from mutatis.studies.trials._world_recipes import Ml1Maml, Ml1Pearl, Ml1Reach, Ml10RL2, Ml45RL2
+from mutatis.studies.trials._worlds import OFFICIAL
 
 SMALL: dict[str, Any] = {
     "seeds": 1,
@@ -156,7 +156,7 @@ def test_a_run_leaves_rows_a_page_and_closing_lines(tmp_path):
 
 def test_films_show_the_episodes_that_were_played(monkeypatch):
     """Played again with the same actions they are solved at the same step; named by task and episode."""
-    from mutatis.studies import _films
+    from mutatis.studies.control import _filming
 
     goal = worlds.make("ML1-reach", "test").vectors[0][0, 3:]
 
@@ -167,7 +167,7 @@ def test_films_show_the_episodes_that_were_played(monkeypatch):
         return jnp.concatenate([way + noise, jnp.zeros((way.shape[0], 1), way.dtype)], axis=1)
 
     shown = []
-    monkeypatch.setattr(_films, "_filmed", lambda episode, *rest: shown.append(episode) or b"film")
+    monkeypatch.setattr(_filming, "_filmed", lambda episode, *rest: shown.append(episode) or b"film")
     study = Ml1Reach(**SMALL | {"horizon": 60, "films": True}, episodes=3)
     found = study._films(player)
     assert found["films_tasks"].tolist() == ["reach, episode 1", "reach, episode 3"]
@@ -176,7 +176,7 @@ def test_films_show_the_episodes_that_were_played(monkeypatch):
     success = rl.play(family, family.every(1), player, key=chance, episodes=3).info["success"][0]
     solved = [1 + int(np.argmax(success[episode] > 0)) for episode in (0, 2)]
     assert [episode.solved for episode in shown] == solved and solved[0] != solved[1]
-    monkeypatch.setattr(_films, "_filmed", lambda episode, *rest: None)
+    monkeypatch.setattr(_filming, "_filmed", lambda episode, *rest: None)
     assert study._films(player) == {}
 
 
@@ -247,7 +247,7 @@ def test_without_the_simulator_studies_are_listed_and_say_what_is_missing():
     said = """
 import sys
 sys.modules["mutatis.worlds"] = None
-from mutatis.studies._trial_world_recipes import Ml10RL2
+from mutatis.studies.trials._world_recipes import Ml10RL2
 try:
     Ml10RL2().data(0)
 except ValueError as error:

@@ -1,9 +1,5 @@
 """Experiments: what to compare on which data, run in parallel, stopped and resumed, and reported."""
 
-from ._diagnosis_pictures import write_diagnosis as write_diagnosis
-from ._few_shot import FewShotStudy as FewShotStudy
-from ._few_shot import SymmetryGlyphs as SymmetryGlyphs
-from ._few_shot import SymmetryOmniglot as SymmetryOmniglot
 from ._loop import NonFiniteLossError as NonFiniteLossError
 from ._loop import Progress as Progress
 from ._loop import StoppedError as StoppedError
@@ -13,16 +9,8 @@ from ._parallel import ProcessExecutor as ProcessExecutor
 from ._parallel import SerialExecutor as SerialExecutor
 from ._parallel import WorkerDiedError as WorkerDiedError
 from ._recipes import STUDIES as STUDIES
-from ._recipes import Arrays as Arrays
-from ._recipes import Cifar10C as Cifar10C
-from ._recipes import Digits as Digits
-from ._recipes import Femnist as Femnist
-from ._recipes import MnistByWriter as MnistByWriter
-from ._recipes import RotatedMnist as RotatedMnist
-from ._recipes import TinyImagenetC as TinyImagenetC
 from ._run import StudyFailedError as StudyFailedError
 from ._run import run_study as run_study
-from ._shift import ShiftStudy as ShiftStudy
 from ._store import Checkpoint as Checkpoint
 from ._store import DamagedCheckpointError as DamagedCheckpointError
 from ._store import load_checkpoint as load_checkpoint
@@ -32,7 +20,19 @@ from ._study import Outcome as Outcome
 from ._study import Schedule as Schedule
 from ._study import Study as Study
 from ._study import Trainer as Trainer
-from ._symmetry import SymmetryStudy as SymmetryStudy
-from ._symmetry_recipes import Symmetry1d as Symmetry1d
-from ._symmetry_recipes import Symmetry2d as Symmetry2d
-from ._symmetry_recipes import SymmetryScarce as SymmetryScarce
+from .page._diagnosis_pictures import write_diagnosis as write_diagnosis
+from .shift._recipes import Arrays as Arrays
+from .shift._recipes import Cifar10C as Cifar10C
+from .shift._recipes import Digits as Digits
+from .shift._recipes import Femnist as Femnist
+from .shift._recipes import MnistByWriter as MnistByWriter
+from .shift._recipes import RotatedMnist as RotatedMnist
+from .shift._recipes import TinyImagenetC as TinyImagenetC
+from .shift._study import ShiftStudy as ShiftStudy
+from .symmetry._few_shot import FewShotStudy as FewShotStudy
+from .symmetry._few_shot import SymmetryGlyphs as SymmetryGlyphs
+from .symmetry._few_shot import SymmetryOmniglot as SymmetryOmniglot
+from .symmetry._recipes import Symmetry1d as Symmetry1d
+from .symmetry._recipes import Symmetry2d as Symmetry2d
+from .symmetry._recipes import SymmetryScarce as SymmetryScarce
+from .symmetry._study import SymmetryStudy as SymmetryStudy

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mutatis.shift._metrics import Interval, Summary
-from mutatis.studies._control_table import HEADINGS, columns, ends
-from mutatis.studies._control_view import SUCCESS, ControlView
 from mutatis.studies._numbers import amount
 from mutatis.studies._results import Results, read_results
-from mutatis.studies._symmetry_table import cell_text, reference_rows
-from mutatis.studies._symmetry_view import OVERLAP, RISK, SymmetryView
-from mutatis.studies._trial_table import headings, method_values, published_texts, reference_values, text_of
-from mutatis.studies._trial_view import TrialView
-from mutatis.studies._view import ADAPTED, View
+from mutatis.studies._study import ADAPTED
+from mutatis.studies.control._table import HEADINGS, columns, ends
+from mutatis.studies.control._view import SUCCESS, ControlView
+from mutatis.studies.shift._view import ShiftView
+from mutatis.studies.symmetry._table import cell_text, reference_rows
+from mutatis.studies.symmetry._view import OVERLAP, RISK, SymmetryView
+from mutatis.studies.trials._table import headings, method_values, published_texts, reference_values, text_of
+from mutatis.studies.trials._view import TrialView
 
 SHOWN = ("average", "worst group", "worst tenth")
 
@@ -34,7 +35,7 @@ def markdown_table(directories: Sequence[Path]) -> str:
 
 
 def _tables(study: Results) -> list[str]:
-    view, symmetries, control = View(study, {}), SymmetryView(study, {}), ControlView(study, {})
+    view, symmetries, control = ShiftView(study, {}), SymmetryView(study, {}), ControlView(study, {})
     tables = [_symmetry_table(symmetries, metric) for metric in (RISK, OVERLAP) if symmetries.methods(metric)]
     tables += [_control_table(control), _task_table(control)] if control.tasks and control.methods else []
     trials = TrialView(study, {})
@@ -108,7 +109,7 @@ def _trial_table(view: TrialView) -> str:
     return "\n".join(lines)
 
 
-def _table(view: View) -> str:
+def _table(view: ShiftView) -> str:
     sizes = sorted({one.support for one in view.summaries if one.order == ADAPTED} - {view.support})
     heads = ["method", *SHOWN, *(f"average at {size}" for size in sizes)]
     lines = [_line(heads), _line(["---"] * len(heads))]
@@ -118,7 +119,7 @@ def _table(view: View) -> str:
     return "\n".join(lines)
 
 
-def _at(view: View, method: str, size: int) -> str:
+def _at(view: ShiftView, method: str, size: int) -> str:
     found: list[Summary] = [
         one for one in view.summaries if one.method == method and one.order == ADAPTED and one.support == size
     ]

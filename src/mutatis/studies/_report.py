@@ -5,23 +5,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mutatis.studies._charts import Style
-from mutatis.studies._comparisons import support_curves, tradeoff
-from mutatis.studies._control_page import control_findings, control_sections, what_was_trained
-from mutatis.studies._control_view import ControlView
-from mutatis.studies._group_bars import group_bars
-from mutatis.studies._markup import Markup, element, join, raw, section
-from mutatis.studies._numbers import count
-from mutatis.studies._pictures import picture_section
 from mutatis.studies._results import INCIDENTAL, Results, read_results
-from mutatis.studies._shell import own_text, write_page
-from mutatis.studies._symmetry_page import findings, symmetry_sections, what_was_judged
-from mutatis.studies._symmetry_view import SymmetryView
-from mutatis.studies._table import summary_table
-from mutatis.studies._training_curves import training_curves
-from mutatis.studies._trial_page import trial_findings, trial_sections, what_was_played
-from mutatis.studies._trial_view import TrialView
-from mutatis.studies._view import UNADAPTED, View, number
+from mutatis.studies.control._page import control_part
+from mutatis.studies.page._charts import Style
+from mutatis.studies.page._markup import Markup, element, join, raw, section
+from mutatis.studies.page._part import Kind, Part
+from mutatis.studies.page._shell import own_text, write_page
+from mutatis.studies.page._training_curves import training_curves
+from mutatis.studies.shift._page import shift_part
+from mutatis.studies.shift._view import ShiftView
+from mutatis.studies.symmetry._page import symmetry_part
+from mutatis.studies.trials._page import trial_part
+
+KINDS: tuple[Kind, ...] = (shift_part, symmetry_part, control_part, trial_part)
+"""The kinds of results there are, in the order of the page."""
 
 
 def write_report(directories: Sequence[Path], out: Path) -> Path:
@@ -39,7 +36,7 @@ def write_report(directories: Sequence[Path], out: Path) -> Path:
     studies = read_results([Path(directory) for directory in directories])
     styles = _styles(studies)
     title = ", ".join(study.study for study in studies)
-    parts = [_study(View(study, styles), f"study{place}") for place, study in enumerate(studies)]
+    parts = [_study(study, styles, f"study{place}") for place, study in enumerate(studies)]
     links = [element("a", study.study, href=f"#study{place}") for place, study in enumerate(studies)]
     navigation = element("nav", links) if len(studies) > 1 else None
     return write_page(out, title, navigation, element("main", parts), element("script", raw(own_text("_page.js"))))
@@ -48,94 +45,36 @@ def write_report(directories: Sequence[Path], out: Path) -> Path:
 def _styles(studies: Sequence[Results]) -> dict[str, Style]:
     """The same look for a method in the whole page; the first study's reference is grey."""
     names = dict.fromkeys(name for study in studies for name in study.methods)
-    reference = next((ref for study in studies if (ref := View(study, {}).reference)), None)
+    reference = next((ref for study in studies if (ref := ShiftView(study, {}).reference)), None)
     others = [name for name in names if name != reference]
     return {name: Style(-1 if name == reference else others.index(name)) for name in names}
 
 
-def _study(view: View, anchor: str) -> Markup:
-    results = view.results
-    config = results.configs[0]
-    symmetries, control = SymmetryView(results, view.styles), ControlView(results, view.styles)
-    trials = TrialView(results, view.styles)
-    parts: list[Markup | None] = [_header(view, symmetries, control, trials, config)]
-    if view.entries:
-        trade = tradeoff(view)
-        finding = section("Worst group against average", trade, note=_trade_note(view)) if trade else None
-        parts += [summary_table(view), finding, support_curves(view), group_bars(view), training_curves(view)]
-    if symmetries.problems:
-        parts += symmetry_sections(symmetries, anchor)
-    if control.tasks:
-        parts += control_sections(control, anchor)
-    if trials.trial:
-        parts += trial_sections(trials, anchor)
-    if not view.entries and not symmetries.problems and not control.tasks and not trials.trial:
+def _study(results: Results, styles: Mapping[str, Style], anchor: str) -> Markup:
+    parts = [part for kind in KINDS if (part := kind(results, styles, anchor))]
+    sections = [section for part in parts for section in part.sections]
+    if not parts:
         metrics = sorted({row["metric"] for row in results.rows})
         said = f"The results are of {', '.join(metrics)}." if metrics else "There are no results yet."
-        parts += [section("Summary", note=f"No accuracies to show. {said}"), training_curves(view)]
-    parts.append(picture_section(results.galleries, anchor))
-    parts += [_details(results), _citations(results)]
-    return element("article", parts, id=anchor)
+        sections = [section("Summary", note=f"No accuracies to show. {said}"), training_curves(results, styles)]
+    return element("article", _header(results, parts), sections, _details(results), _citations(results), id=anchor)
 
 
-def _header(
-    view: View, symmetries: SymmetryView, control: ControlView, trials: TrialView, config: Mapping[str, Any]
-) -> Markup:
-    notes = [element("p", note, class_="warning") for note in view.results.notes]
-    finding = _finding(view)
+def _header(results: Results, parts: Sequence[Part]) -> Markup:
     return element(
         "header",
         element("p", "mutatis · study", class_="kicker"),
-        element("h2", view.results.study),
-        element("p", _what(view, symmetries, control, trials, config), class_="lead"),
-        element("p", finding, class_="finding") if finding else None,
-        findings(symmetries),
-        control_findings(control) if control.tasks else None,
-        trial_findings(trials) if trials.trial else None,
-        notes,
+        element("h2", results.study),
+        element("p", _what(results.configs[0], parts), class_="lead"),
+        [part.finding for part in parts],
+        [element("p", note, class_="warning") for note in results.notes],
     )
 
 
-def _what(
-    view: View, symmetries: SymmetryView, control: ControlView, trials: TrialView, config: Mapping[str, Any]
-) -> str:
-    """One sentence on what was run, after the study's own summary and the data's."""
-    said = [str(config.get(key, "")).strip() for key in ("summary", "description")]
-    if view.entries:
-        examples = max(entry.main.examples for entry in view.entries.values())
-        said.append(
-            f"{count(len(view.entries), 'method')}, {count(view.seeds, 'seed')}, judged on "
-            f"{count(len(view.groups), f'{view.split} group')} with {count(examples, 'example')}."
-        )
-    if symmetries.problems:
-        said.append(what_was_judged(symmetries))
-    if control.tasks:
-        said.append(what_was_trained(control))
-    if trials.trial:
-        said.append(what_was_played(trials))
+def _what(config: Mapping[str, Any], parts: Sequence[Part]) -> str:
+    """What was run: the study's own summary, the data's, and how much the numbers rest on."""
+    said = [*(str(config.get(key, "")).strip() for key in ("summary", "description")), *(part.basis for part in parts)]
     return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in said if text)
-
-
-def _finding(view: View) -> str | None:
-    """The worst group in words: who is best, who cannot be told apart, and the reference."""
-    best = view.best.get("worst group", frozenset()) if view.entries else frozenset()
-    if not best:
-        return None
-    worst = {name: view.entries[name].main.interval("worst group") for name in view.entries}
-    first, *ties = sorted(best, key=lambda name: -worst[name].mean)
-    text = f"Highest worst-group accuracy: {first}, {number(worst[first])}"
-    if view.reference and view.reference not in best:
-        text += f" ({view.reference}: {number(worst[view.reference])})"
-    if ties:
-        text += f". Not distinguishable from it: {', '.join(ties)}"
-    return text + "."
-
-
-def _trade_note(view: View) -> str:
-    bars = " Bars are 95 % intervals over seeds." if view.seeds > 1 else " One seed: no interval."
-    orders = dict.fromkeys(entry.main.order for entry in view.entries.values() if entry.main.order != UNADAPTED)
-    said = f" Order of those that adapt: {', '.join(orders)}." if orders else ""
-    return f"Up and to the right is better.{bars}{said}"
 
 
 def _details(results: Results) -> Markup:

@@ -73,6 +73,9 @@ import numpy as np
 
 ROW_FIELDS = ("method", "seed", "split", "group", "n", "metric", "value", "support", "order", "selection")
 
+ADAPTED, STREAM, UNADAPTED = "adapt, then predict", "stream", "no adaptation"
+"""The orders of a row: when predictions were made."""
+
 
 @dataclass(frozen=True)
 class Job:

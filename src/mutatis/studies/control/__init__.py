@@ -1,0 +1,1 @@
+"""Studies of reinforcement learning on many tasks, and their part of the page."""

@@ -1,0 +1,97 @@
+"""Which tasks pull against each other, and when: cosines of the tasks' gradients while training."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mutatis.studies._numbers import amount
+from mutatis.studies.control._course import NETWORKS, Conflicts, conflict_share, conflicts, mean_conflicts
+from mutatis.studies.control._curves import Chart, control_charts
+from mutatis.studies.control._view import ControlView
+from mutatis.studies.page._charts import legend, linear_axis, log_axis
+from mutatis.studies.page._markup import Markup, element, section
+from mutatis.studies.page._matrices import WRITTEN, key, matrix, small_matrix
+
+MOMENTS = 6
+CHARTS = (
+    *(
+        Chart(
+            f"{network} share",
+            f"{network.capitalize()}: pairs of tasks in conflict",
+            lambda values: linear_axis([0.0, 50.0, *values], "%", within=(0, 100)),
+        )
+        for network in NETWORKS
+    ),
+    *(
+        Chart(
+            f"{network} ratio",
+            f"{network.capitalize()}: largest over smallest gradient",
+            lambda values: log_axis([1.0, *values], "log scale"),
+        )
+        for network in NETWORKS
+    ),
+)
+
+
+def conflict_section(view: ControlView) -> Markup | None:
+    """Matrices of one method, then the course of all that were measured."""
+    method = shown_method(view)
+    if method is None:
+        return None
+    found = {network: moments for network in NETWORKS if (moments := conflicts(view, method, network))}
+    large = [
+        matrix(view.tasks, mean_conflicts(moments), f"{network.capitalize()}, mean over training", "{:.2f}")
+        for network, moments in found.items()
+    ]
+    wide = len(view.tasks) > WRITTEN or len(large) < 2
+    films = [_moments(network, moments) for network, moments in found.items() if len(moments) > 1]
+    note = (
+        f"Cosines of the tasks' gradients, {method}"
+        f"{', means over seeds' if len(view.statistics) > 1 else ''}. Below zero, a step for one task undoes some of "
+        "the other's. In the small pictures the tasks stand in the same order."
+    )
+    matrices = element("div", large, class_="matrices" if wide else "matrices two")
+    return section("Who pulls against whom", key(), matrices, *films, _courses(view), note=note)
+
+
+def shown_method(view: ControlView) -> str | None:
+    """The first method of the study whose conflicts were measured."""
+    having = (m for m in view.everyone if any(conflicts(view, m, network) for network in NETWORKS))
+    return next(having, None)
+
+
+def hardest_pair(view: ControlView, method: str) -> tuple[str, str, str, float] | None:
+    """The network, two tasks and the lowest mean cosine that a method has; `None` if none is known."""
+    found = []
+    for network in NETWORKS:
+        moments = conflicts(view, method, network)
+        if moments:
+            cosines = mean_conflicts(moments)
+            rows, columns = np.triu_indices(len(cosines), 1)
+            pairs = cosines[rows, columns]
+            if np.isfinite(pairs).any():
+                place = int(np.nanargmin(pairs))
+                found.append((network, view.tasks[rows[place]], view.tasks[columns[place]], float(pairs[place])))
+    return min(found, key=lambda one: one[-1]) if found else None
+
+
+def _moments(network: str, moments: Sequence[Conflicts]) -> Markup:
+    """A row of small matrices, spread evenly over training."""
+    picks = np.unique(np.linspace(0, len(moments) - 1, min(len(moments), MOMENTS)).round().astype(int))
+    figures = []
+    for place in picks.tolist():
+        one = moments[place]
+        share = f"{100 * conflict_share(one.cosines):.0f} % in conflict"
+        said = f"{network} after {amount(one.steps)} environment steps: {share} of the pairs"
+        label = [element("span", f"{amount(one.steps)} steps"), element("span", share)]
+        figures.append(element("figure", small_matrix(one.cosines, said), element("figcaption", label)))
+    title = element("h4", f"{network.capitalize()} while training")
+    return element("div", title, element("div", figures, class_="moments"), class_="course")
+
+
+def _courses(view: ControlView) -> Markup | None:
+    charts, methods = control_charts(view, CHARTS)
+    if not charts:
+        return None
+    styled = [(method, view.styles[method]) for method in methods]
+    return element("figure", legend(styled), element("div", charts, class_="pair"), class_="course")

@@ -1,0 +1,1 @@
+"""Studies of group shift, and their part of the page."""

@@ -1,0 +1,1 @@
+"""Studies of learned symmetries, and their part of the page."""
