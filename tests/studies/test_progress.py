@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from mutatis.studies import Job
+from mutatis.studies import Job, Progress
 from mutatis.studies._progress import ProgressLine, duration, latest_timing
+from mutatis.studies._run import _Note
 
 JOBS = [Job("ERM", 0), Job("ERM", 1), Job("ARM (BN)", 0)]
 
@@ -69,6 +70,15 @@ def test_a_torn_line_of_timing_is_passed_over(tmp_path):
     (tmp_path / "timing.jsonl").write_text('{"step": 1}\n{"step": 2, "met')
     assert latest_timing(tmp_path) == {"step": 1}
     assert latest_timing(tmp_path / "nowhere") is None
+
+
+def test_what_a_job_notes_stays_short_enough_to_be_read_from_the_end(tmp_path):
+    measured = {"step": 5, "loss": 0.25, "cosines": [[0.125] * 100] * 100}
+    with open(tmp_path / "timing.jsonl", "ab") as file:
+        _Note(file).progress(Progress(5, 10, 1.0, 5.0, measured))
+    timing = latest_timing(tmp_path)
+    assert timing is not None
+    assert timing["step"] == 5 and timing["metrics"] == {"step": 5, "loss": 0.25}
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,6 @@ def _describe(job: Job, timing: dict[str, Any]) -> str:
     values = ", ".join(
         f"{name} {value:.3g}"
         for name, value in timing.get("metrics", {}).items()
-        if name != "step" and isinstance(value, (int, float))
+        if name != "step" and isinstance(value, int | float)
     )
     return f"{job}: step {timing['step']}/{timing['steps']}" + (f", {values}" if values else "")

@@ -206,7 +206,9 @@ class _Note:
         self._step = progress.step
         if time.monotonic() - self._written >= 1.0 or progress.step >= progress.steps:
             entry = {"step": progress.step, "steps": progress.steps, "seconds": progress.seconds}
-            self._write(entry | {"rate": progress.rate, "metrics": progress.metrics})
+            # Only what a line of progress shows: `metrics.jsonl` holds the matrices, of thousands of bytes each.
+            numbers = {name: value for name, value in progress.metrics.items() if isinstance(value, int | float)}
+            self._write(entry | {"rate": progress.rate, "metrics": numbers})
 
     def judging(self, steps: int) -> None:
         self._write({"step": self._step or steps, "steps": steps, "state": "judging"})
