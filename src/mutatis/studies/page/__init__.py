@@ -1,1 +1,1 @@
-"""What pages are made of: markup, charts, tables of colours, films in tabs; no study knows of another here."""
+"""What pages are made of, whatever they are about: markup, charts, matrices, tabs, films."""
