@@ -351,6 +351,12 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_done():
         SparsePointDream(compass=False).data(0)
 
 
+def test_what_settings_ask_for_is_cited():
+    cited = lambda **settings: "".join(PointMaml(**settings).citations().values())
+    assert "kao2022zeroing" in cited() and "kao2022zeroing" not in cited(zeroed_head=False)
+    assert "stadie2018" in cited(exploration=0.1) and "stadie2018" not in cited()
+
+
 @pytest.mark.parametrize("kind", TRIAL_STUDIES, ids=lambda kind: kind.name)
 def test_every_study_says_what_it_is(kind):
     study = kind()

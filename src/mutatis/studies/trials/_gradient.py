@@ -15,6 +15,7 @@ from mutatis.nn import UntoldTask, ZeroedHead, mlp, zeroed_heads
 from mutatis.rl import (
     MAML,
     AdaptingPlayer,
+    Exploring,
     Family,
     GaussianPolicy,
     MAMLState,
@@ -135,11 +136,16 @@ def gradient(method: Callable[[Any], TrustRegion | Proximal]) -> Callable[[Any, 
     return build
 
 
+def _options(study: Any) -> list[Any]:
+    return [part for part, used in ((ZeroedHead, study.zeroed_head), (Exploring, study.exploration)) if used]
+
+
 GRADIENT_METHODS = (
-    TrialMethod("MAML", gradient(lambda study: TrustRegion(study.divergence)), (MAML, TrustRegion)),
+    TrialMethod("MAML", gradient(lambda study: TrustRegion(study.divergence)), (MAML, TrustRegion), _options),
     TrialMethod(
         "MAML, PPO",
         gradient(lambda study: Proximal(learning_rate=study.learning_rate, epochs=study.epochs)),
         (MAML, Proximal),
+        _options,
     ),
 )

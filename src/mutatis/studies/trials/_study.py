@@ -52,11 +52,13 @@ class TrialMethod:
 
     - `build`: `build(study, family) -> TrialAgent`.
     - `sources`: parts of the library that say what to cite.
+    - `options`: further such parts, as the settings of a study ask for them.
     """
 
     name: str
     build: Callable[[Any, Family], TrialAgent]
     sources: tuple[Any, ...] = ()
+    options: Callable[[Any], Sequence[Any]] = lambda study: ()
 
 
 @dataclass(frozen=True)
@@ -253,7 +255,7 @@ class TrialStudy(Study):
 
     def citations(self) -> dict[str, str]:
         """BibTeX of the methods."""
-        return {row.name: citation(*row.sources) for row in self.rows}
+        return {row.name: citation(*row.sources, *row.options(self)) for row in self.rows}
 
 
 @dataclass(frozen=True, kw_only=True)
