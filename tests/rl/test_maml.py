@@ -9,7 +9,7 @@ import pytest
 import mutatis
 from mutatis import nn, rl
 from mutatis.rl import families
-from mutatis.rl._maml import judged
+from mutatis.rl._judged import judged
 
 GOALS = jnp.array([[0.8, 0.0], [-0.8, 0.0], [0.0, 0.8], [0.0, -0.8]])
 

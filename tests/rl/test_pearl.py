@@ -10,7 +10,7 @@ import mutatis
 from mutatis import nn, rl
 from mutatis.nn._layers import beside
 from mutatis.rl import families
-from mutatis.rl._pearl import BelievingCriticLoss
+from mutatis.rl._pearl_losses import BelievingCriticLoss
 
 GOALS = jnp.array([[0.8, 0.0], [-0.8, 0.0], [0.0, 0.8], [0.0, -0.8]], jnp.float32)
 FAMILY = families.PointGoals(horizon=8)

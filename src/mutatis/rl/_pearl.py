@@ -7,25 +7,24 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from mutatis._citation import cites
 from mutatis._outer import OuterState, outer_init, outer_step
 from mutatis._references import RAKELLY_2019
 from mutatis._rule import Learner, adapt
 from mutatis._task import Task
-from mutatis._timestep import Timestep
-from mutatis._tree import repeated, scan
+from mutatis._tree import scan
 from mutatis._types import Key, Scalar, Tree
 from mutatis.nn import UntoldTask, mlp
-from mutatis.nn._layers import beside
 from mutatis.rl._family import Box, Family
 from mutatis.rl._gaussian import Gaussian
+from mutatis.rl._pearl_losses import BelievingActorLoss, BelievingCriticLoss, drawn
+from mutatis.rl._pearl_player import BelievingPlayer, context_rows
 from mutatis.rl._play import Trials, play
 from mutatis.rl._replay import Replay, Transitions
 from mutatis.rl._settings import check_counts, check_shares
 from mutatis.rl._soft import Twin, followed
-from mutatis.rl._tanh_gaussian import TanhGaussian
 from mutatis.rules._belief import Belief, Believing
 from mutatis.rules._none import NoAdaptation
 from mutatis.weightings._average import Average
@@ -51,7 +50,7 @@ class PEARLState(NamedTuple):
     key: Key
     iterations: Int[Array, ""]
 
-    def player(self, prior_episodes: int = 1, *, noise: bool = True) -> "BelievingPlayer":
+    def player(self, prior_episodes: int = 1, *, noise: bool = True) -> BelievingPlayer:
         """What plays with the actor and the belief as they are."""
         belief = self.critics.rule
         assert isinstance(belief, Belief)
@@ -61,7 +60,7 @@ class PEARLState(NamedTuple):
         """What is believed of z before each episode of some trials, (worlds, episodes, latent): at first the prior."""
         belief = self.critics.rule
         assert isinstance(belief, Belief)
-        rows = _row(trials.observation, trials.action, trials.reward)
+        rows = context_rows(trials.observation, trials.action, trials.reward)
         told = jax.vmap(jax.vmap(belief.weigh))(rows, trials.real.astype(rows.dtype))
         before = jax.tree.map(lambda x: jnp.cumsum(jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0))), axis=1), told)
         held = jax.vmap(jax.vmap(lambda state: belief.bind(None, state)))(before)
@@ -238,7 +237,8 @@ class PEARL(eqx.Module):
         num_tasks = state.replay.storage.reward.shape[0]
         index = jax.random.choice(chosen_key, num_tasks, (self.meta_batch,), replace=num_tasks < self.meta_batch)
         batch = state.replay.sample_of(index, self.batch, key=batch_key)
-        context = context_rows(state.contexts.sample_of(index, self.context, key=context_key))
+        seen = state.contexts.sample_of(index, self.context, key=context_key)
+        context = context_rows(seen.observation, seen.action, seen.reward)
         temperature = jnp.exp(state.log_temperature)
         keys = lambda key: jax.random.split(key, self.meta_batch)
 
@@ -260,7 +260,7 @@ class PEARL(eqx.Module):
         )
         log_temperature, temperature_optim = state.log_temperature, state.temperature_optim
         if self.temperature is None:
-            _, log_prob = jax.vmap(lambda *each: _drawn(state.actor.model, *each))(*query)
+            _, log_prob = jax.vmap(lambda *each: drawn(state.actor.model, *each))(*query)
             gradient = -(log_prob.mean() - self.family.actions.features)
             change, temperature_optim = self.optim.update(gradient, temperature_optim)
             log_temperature = optax.apply_updates(log_temperature, change)
@@ -273,117 +273,3 @@ class PEARL(eqx.Module):
             critic_outer=critic_outer,
             temperature_optim=temperature_optim,
         ), losses.mean()
-
-
-def context_rows(seen: Transitions) -> Float[Array, "*lead features"]:
-    """What a belief is made from: observation, action and reward of every row."""
-    return _row(seen.observation, seen.action, seen.reward)
-
-
-def _row(observation: Array, action: Array, reward: Array) -> Array:
-    return jnp.concatenate([observation, action, reward[..., None]], axis=-1)
-
-
-class BelievingCriticLoss(eqx.Module):
-    """Half the squared error of both critics at a z that is drawn from the belief, and the belief's divergence.
-
-    Its gradient reaches the critics and, through z, the belief. In the target z is a number.
-    """
-
-    targets: Twin
-    actor: UntoldTask
-    temperature: Scalar
-    discount: Scalar
-    reward_scale: Scalar
-    divergence: Scalar
-
-    def __call__(self, critics: Believing, query: tuple[Transitions, Key]) -> Scalar:
-        """The loss on one task's batch."""
-        batch, key = query
-        draw_key, next_key = jax.random.split(key)
-        z = critics.draw(draw_key)
-        told, task = jax.lax.stop_gradient(z), jnp.zeros((), jnp.int32)
-        action, log_prob = _drawn(self.actor, batch.next_observation, told, next_key)
-        after = self.targets(beside(batch.next_observation, told), action, task).min(axis=0)
-        value = after - self.temperature * log_prob
-        target = self.reward_scale * batch.reward + self.discount * (1 - batch.terminated) * value
-        estimates = critics.model(beside(batch.observation, z), batch.action, task)
-        error = 0.5 * jnp.mean(jnp.square(estimates - jax.lax.stop_gradient(target)[None]), axis=1).sum()
-        return (error + self.divergence * critics.divergence()).astype(error.dtype)
-
-
-class BelievingActorLoss(eqx.Module):
-    """The mean of temperature times log-density minus the smaller critic, at a given z; trains the actor alone."""
-
-    critics: Twin
-    temperature: Scalar
-
-    def __call__(self, actor: UntoldTask, query: tuple[Array, Array, Key]) -> Scalar:
-        """The loss on one task's batch."""
-        observation, z, key = query
-        action, log_prob = _drawn(actor, observation, z, key)
-        value = self.critics(beside(observation, z), action, jnp.zeros((), jnp.int32)).min(axis=0)
-        return jnp.mean(self.temperature * log_prob - value)
-
-
-def _drawn(actor: UntoldTask, observation: Array, z: Array, key: Key) -> tuple[Array, Array]:
-    """Actions of the rows of one task, and their log-densities."""
-    return TanhGaussian.of(actor(beside(observation, z), jnp.zeros((), jnp.int32))).sample(key)
-
-
-class BeliefSoFar(NamedTuple):
-    """The memory of `BelievingPlayer`, in N worlds."""
-
-    state: tuple[Array, Array]
-    """Of the rule: all that was seen."""
-    z: Float[Array, "worlds latent"]
-    """What is held true in this episode."""
-    over: Bool[Array, "worlds"]
-    episode: Int[Array, ""]
-
-
-class BelievingPlayer(eqx.Module):
-    """Holds, in each episode, one draw from its belief for true: from the prior at first, later from what it has seen.
-
-    - `prior_episodes`: episodes whose z is drawn from N(0, I).
-    - `noise`: whether actions are drawn, or those without noise taken, once the prior episodes are over; in these they
-      are always drawn.
-    """
-
-    actor: UntoldTask
-    belief: Belief
-    prior_episodes: int = eqx.field(static=True, default=1)
-    noise: bool = eqx.field(static=True, default=True)
-
-    def start(self, worlds: int) -> BeliefSoFar:
-        """The prior."""
-        state = repeated(self.belief.init(None), worlds)
-        return BeliefSoFar(state, state[1], jnp.zeros(worlds, bool), jnp.full((), -1, jnp.int32))
-
-    def begin(self, memory: BeliefSoFar, key: Key) -> BeliefSoFar:
-        """Draws what to hold true."""
-        episode = memory.episode + 1
-        worlds = memory.over.shape[0]
-        prior = repeated(self.belief.init(None), worlds)
-        known = jax.tree.map(lambda a, b: jnp.where(episode < self.prior_episodes, a, b), prior, memory.state)
-        draw = lambda state, key: self.belief.bind(None, state).draw(key)
-        z = jax.vmap(draw)(known, jax.random.split(key, worlds))
-        return BeliefSoFar(memory.state, z.astype(memory.z.dtype), jnp.zeros_like(memory.over), episode)
-
-    def act(
-        self, memory: BeliefSoFar, observation: Float[Array, "worlds features"], key: Key
-    ) -> tuple[BeliefSoFar, Array]:
-        """As if z were true."""
-        joined = jnp.concatenate([observation, memory.z], axis=1)
-        chances = TanhGaussian.of(self.actor(joined, jnp.zeros((), jnp.int32)))
-        drawn, _ = chances.sample(key)
-        quiet = (not self.noise) & (memory.episode >= self.prior_episodes)
-        return memory, jnp.where(quiet, chances.mode, drawn)
-
-    def learn(self, memory: BeliefSoFar, observation: Array, action: Array, shown: Timestep) -> BeliefSoFar:
-        """Adds the row to what was seen; z stays until the next episode."""
-        rows = _row(observation, action, shown.reward)
-        measure = lambda row, real: self.belief.weigh(row[None], real[None])
-        more = jax.vmap(measure)(rows, (~memory.over).astype(rows.dtype))
-        state = jax.tree.map(lambda old, new: (old + new).astype(old.dtype), memory.state, more)
-        return memory._replace(state=state, over=memory.over | shown.terminated | shown.truncated)
