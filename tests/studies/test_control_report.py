@@ -250,6 +250,27 @@ def test_the_finding_says_who_is_highest_and_what_sharing_costs(run):
     )
 
 
+def test_gradients_at_right_angles_of_unequal_length_are_said_to_be_just_that(tmp_path):
+    make_control_run(tmp_path / "run", methods={"SAC": 1.0}, films=False)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    for line in (line for line in lines if "success" in line):
+        for network, cosine in (("critic", 0.03), ("actor", -0.02)):
+            line[f"{network} conflicts"] = np.where(np.eye(len(NAMES), dtype=bool), 1, cosine).tolist()
+        line["critic norms"] = [40.0, *[1.0] * (len(NAMES) - 1)]
+        line["actor norms"] = [2.0, *[1.0] * (len(NAMES) - 1)]
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    *_, pair, lengths = control_sentences(view_of(tmp_path / "run"))
+    assert pair == (
+        f"No pair of tasks conflicts clearly; nearest to it: {NAMES[0]} and {NAMES[1]}, cosine −0.02 in the actor of "
+        "SAC, mean over training."
+    )
+    assert lengths == (
+        "Longest gradient of a task over the shortest: 40 in the critic (SAC, medians over training); "
+        "a step is mostly that of few tasks."
+    )
+
+
 def test_joint_training_may_gain_too(tmp_path):
     said = sentences_of(tmp_path, methods={"SAC": 3.0, ALONE: -0.5}, films=False, conflicts=False)
     assert len(said) == 2

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mutatis.studies._numbers import amount
-from mutatis.studies.control._course import NETWORKS, Conflicts, conflict_share, conflicts, mean_conflicts
+from mutatis.studies.control._course import NETWORKS, Conflicts, conflict_share, conflicts, mean_conflicts, measured
 from mutatis.studies.control._curves import Chart, control_charts
 from mutatis.studies.control._view import ControlView
 from mutatis.studies.page._charts import legend, linear_axis, log_axis
@@ -73,6 +73,15 @@ def hardest_pair(view: ControlView, method: str) -> tuple[str, str, str, float] 
                 place = int(np.nanargmin(pairs))
                 found.append((network, view.tasks[rows[place]], view.tasks[columns[place]], float(pairs[place])))
     return min(found, key=lambda one: one[-1]) if found else None
+
+
+def length_ratios(view: ControlView, method: str) -> dict[str, float]:
+    """Of each network the longest gradient of a task over the shortest, the median over training."""
+    found = {
+        network: [line[f"{network} ratio"] for line in measured(view, method) if f"{network} ratio" in line]
+        for network in NETWORKS
+    }
+    return {network: float(np.median(ratios)) for network, ratios in found.items() if ratios}
 
 
 def _moments(network: str, moments: Sequence[Conflicts]) -> Markup:

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mutatis._diagnosis_words import CLEAR, UNEQUAL
 from mutatis.shift._metrics import Interval
 from mutatis.studies._numbers import count
 from mutatis.studies._results import Results
-from mutatis.studies.control._conflicts import conflict_section, hardest_pair, shown_method
+from mutatis.studies.control._conflicts import conflict_section, hardest_pair, length_ratios, shown_method
 from mutatis.studies.control._course import conflict_share, conflicts, mean_conflicts
 from mutatis.studies.control._curves import other_curves, success_curves
 from mutatis.studies.control._films import film_section
@@ -45,8 +46,8 @@ def _basis(view: ControlView) -> str:
 
 
 def control_sentences(view: ControlView) -> list[str]:
-    """Who is highest and who cannot be told apart; what joint training costs; who pulls against whom."""
-    return [said for said in (_highest(view), _cost_of_sharing(view), _conflict(view)) if said]
+    """Who is highest and who cannot be told apart; what joint training costs; who pulls against whom, and how hard."""
+    return [said for said in (_highest(view), _cost_of_sharing(view), _conflict(view), _lengths(view)) if said]
 
 
 def _highest(view: ControlView) -> str | None:
@@ -111,6 +112,20 @@ def _conflict(view: ControlView) -> str | None:
     network, first, second, cosine = pair
     share = conflict_share(mean_conflicts(conflicts(view, method, network)))
     said = f"cosine {cosine:.2f} in the {network} of {method}, mean over training".replace("cosine -", "cosine −")
-    if cosine >= 0:
-        return f"No pair of tasks conflicts on the mean over training; nearest to it: {first} and {second}, {said}."
+    if cosine >= CLEAR:
+        clearly = " clearly" if cosine < 0 else ""
+        return f"No pair of tasks conflicts{clearly}; nearest to it: {first} and {second}, {said}."
     return f"Most conflicting pair: {first} and {second}, {said}; {100 * share:.0f} % of all pairs lie below zero."
+
+
+def _lengths(view: ControlView) -> str | None:
+    method = shown_method(view)
+    ratios = length_ratios(view, method) if method else {}
+    unequal = {network: ratio for network, ratio in ratios.items() if ratio >= UNEQUAL}
+    if not unequal:
+        return None
+    said = ", ".join(f"{float(f'{ratio:.2g}'):,.0f} in the {network}" for network, ratio in unequal.items())
+    return (
+        f"Longest gradient of a task over the shortest: {said} ({method}, medians over training); "
+        "a step is mostly that of few tasks."
+    )
