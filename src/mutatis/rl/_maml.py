@@ -182,8 +182,8 @@ class MAML(eqx.Module):
         second = self._episodes(tasks, ActingByTask(learner, adapted), after_key)
         query = jax.vmap(lambda state, trials: self._judged(rule.bind(model, state), trials))(adapted, second)
         direction = Exploring(self.exploration, _standardised(second)) if self.exploration else Unrolled()
-        judged = Task(context, query, jnp.arange(self.tasks))
-        learner, outer, losses = self._follow(learner, state.outer, judged, direction)
+        task = Task(context, query, jnp.arange(self.tasks))
+        learner, outer, losses = self._follow(learner, state.outer, task, direction)
         before, after = (trials.returns().mean() for trials in (first, second))
         progress = MAMLProgress(before, after, losses.mean(), _taken(outer, losses))
         return MAMLState(learner, outer, key, state.steps + 1), progress

@@ -77,11 +77,9 @@ def hardest_pair(view: ControlView, method: str) -> tuple[str, str, str, float] 
 
 def length_ratios(view: ControlView, method: str) -> dict[str, float]:
     """Of each network the longest gradient of a task over the shortest, the median over training."""
-    found = {
-        network: [line[f"{network} ratio"] for line in measured(view, method) if f"{network} ratio" in line]
-        for network in NETWORKS
-    }
-    return {network: float(np.median(ratios)) for network, ratios in found.items() if ratios}
+    lines = measured(view, method)
+    each = {network: [line.get(f"{network} ratio", np.nan) for line in lines] for network in NETWORKS}
+    return {network: float(np.nanmedian(ratios)) for network, ratios in each.items() if np.isfinite(ratios).any()}
 
 
 def _moments(network: str, moments: Sequence[Conflicts]) -> Markup:
