@@ -345,6 +345,8 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_done():
         SparsePointPearl(episodes=20).data(0)
     with pytest.raises(ValueError, match=r"least_std is 2 and std 0\.6; choose 0 < least_std <= std"):
         PointMaml(least_std=2).data(0)
+    with pytest.raises(ValueError, match="radius is -1, and nothing would ever be paid"):
+        SparsePointPearl(radius=-1).data(0)
     with pytest.raises(ValueError, match="compass is True, and PEARL acts by numbers"):
         SparsePointPearl(compass=True).data(0)
     with pytest.raises(ValueError, match="compass is False, and DREAM takes one of a few actions"):

@@ -108,12 +108,18 @@ class SparsePointGoals(AbstractFamily):
     - `radius`: of the disc that pays.
     - `compass`: whether actions are one of nine, to stay or to go at full speed along axes and diagonals, as learners
       of values of a few actions need; the best of them may do a little worse than `best_return`.
+
+    **Raises:** `ValueError` for a radius that is not above 0.
     """
 
     goals: Float[Array, "goals 2"] | None = None
     horizon: int = eqx.field(static=True, default=20)
     radius: float = 0.2
     compass: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self) -> None:
+        if not self.radius > 0:
+            raise ValueError(f"radius is {self.radius}, and nothing would ever be paid; pass a positive number.")
 
     @property
     def observation_size(self) -> int:
