@@ -271,6 +271,21 @@ def test_gradients_at_right_angles_of_unequal_length_are_said_to_be_just_that(tm
     )
 
 
+def test_the_method_whose_gradients_are_least_unequal_is_named(tmp_path):
+    make_control_run(tmp_path / "run", methods={"SAC": 1.0, "scaled": 1.0}, films=False)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    for line in (line for line in lines if "success" in line):
+        critic, actor = (3210.0, 40.0) if line["method"] == "SAC" else (3.04, 12.0)
+        line["critic norms"] = [critic, *[1.0] * (len(NAMES) - 1)]
+        line["actor norms"] = [actor, *[1.0] * (len(NAMES) - 1)]
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert control_sentences(view_of(tmp_path / "run"))[-1] == (
+        "Longest gradient of a task over the shortest: 3,200 in the critic, 40 in the actor (SAC, medians over "
+        "training); a step is mostly that of few tasks. Least unequal: scaled, 3.0 in the critic, 12 in the actor."
+    )
+
+
 def test_joint_training_may_gain_too(tmp_path):
     said = sentences_of(tmp_path, methods={"SAC": 3.0, ALONE: -0.5}, films=False, conflicts=False)
     assert len(said) == 2
@@ -429,7 +444,7 @@ def test_the_matrices_hold_the_mean_cosines(run):
 def test_six_moments_are_drawn_of_each_network(run):
     directory, _, page = run
     text = page.read_text()
-    assert text.count('class="small-matrix"') == 12
+    assert text.count('class="small-matrix"') == 12 + 2 * len(JOINT)
     lines = lines_of(directory, "SAC")
     for network, at in (("critic", "200 k"), ("actor", "2 M")):
         steps = {"200 k": BUDGET // 10, "2 M": BUDGET}[at]
@@ -437,6 +452,28 @@ def test_six_moments_are_drawn_of_each_network(run):
         pairs = np.mean(each, axis=0)[np.triu_indices(len(NAMES), 1)]
         said = f"{network} after {at} environment steps: {100 * np.mean(pairs < 0):.0f} % in conflict of the pairs"
         assert f'aria-label="{said}"' in text
+
+
+def test_the_matrices_of_all_methods_are_drawn_beside_each_other(run):
+    directory, _, page = run
+    for method in JOINT:
+        lines = lines_of(directory, method)
+        for network in ("critic", "actor"):
+            cosines = np.mean([line[f"{network} conflicts"] for line in lines], axis=0)
+            share = f"{100 * np.mean(cosines[np.triu_indices(len(NAMES), 1)] < 0):.0f} % in conflict"
+            said = f"{network} of {method}, mean over training: {share} of the pairs"
+            caption = (
+                page.read_text().split(html.escape(f'aria-label="{said}"', quote=False))[1].split("</figcaption>")[0]
+            )
+            ratio = np.median([max(line[f"{network} norms"]) / min(line[f"{network} norms"]) for line in lines])
+            words = re.findall(r"<span>([^<]*)</span>", caption)
+            assert words[:2] == [html.escape(method), share]
+            assert float(words[2].removeprefix("lengths 1 to ").replace(",", "")) == pytest.approx(ratio, rel=0.05)
+
+
+def test_one_method_has_no_row_to_compare(tmp_path):
+    text, _ = page_of(tmp_path, methods={"SAC": 1.0}, films=False)
+    assert text.count('class="small-matrix"') == 12 and "of each method" not in text
 
 
 def test_a_small_matrix_has_a_cell_for_each_value():

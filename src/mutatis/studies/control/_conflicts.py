@@ -34,30 +34,32 @@ CHARTS = (
 
 
 def conflict_section(view: ControlView) -> Markup | None:
-    """Matrices of one method, then the course of all that were measured."""
-    method = shown_method(view)
-    if method is None:
+    """Matrices of one method, large and while it trains, then all that were measured beside each other."""
+    methods = measured_methods(view)
+    if not methods:
         return None
+    method = methods[0]
     found = {network: moments for network in NETWORKS if (moments := conflicts(view, method, network))}
     large = [
         matrix(view.tasks, mean_conflicts(moments), f"{network.capitalize()}, mean over training", "{:.2f}")
         for network, moments in found.items()
     ]
     wide = len(view.tasks) > WRITTEN or len(large) < 2
-    films = [_moments(network, moments) for network, moments in found.items() if len(moments) > 1]
+    small = [_moments(network, moments) for network, moments in found.items() if len(moments) > 1]
+    if len(methods) > 1:
+        small += [_side_by_side(view, network) for network in NETWORKS]
     note = (
         f"Cosines of the tasks' gradients, {method}"
         f"{', means over seeds' if len(view.statistics) > 1 else ''}. Below zero, a step for one task undoes some of "
         "the other's. In the small pictures the tasks stand in the same order."
     )
     matrices = element("div", large, class_="matrices" if wide else "matrices two")
-    return section("Who pulls against whom", key(), matrices, *films, _courses(view), note=note)
+    return section("Who pulls against whom", key(), matrices, *small, _courses(view), note=note)
 
 
-def shown_method(view: ControlView) -> str | None:
-    """The first method of the study whose conflicts were measured."""
-    having = (m for m in view.everyone if any(conflicts(view, m, network) for network in NETWORKS))
-    return next(having, None)
+def measured_methods(view: ControlView) -> list[str]:
+    """The methods whose conflicts were measured, in the order of the study; the first is the one shown at large."""
+    return [m for m in view.everyone if any(conflicts(view, m, network) for network in NETWORKS)]
 
 
 def hardest_pair(view: ControlView, method: str) -> tuple[str, str, str, float] | None:
@@ -82,18 +84,42 @@ def length_ratios(view: ControlView, method: str) -> dict[str, float]:
     return {network: float(np.nanmedian(ratios)) for network, ratios in each.items() if np.isfinite(ratios).any()}
 
 
+def times(ratio: float) -> str:
+    """A factor to two digits."""
+    return f"{float(f'{ratio:.2g}'):,.0f}" if ratio >= 10 else f"{ratio:.1f}"
+
+
 def _moments(network: str, moments: Sequence[Conflicts]) -> Markup:
     """A row of small matrices, spread evenly over training."""
     picks = np.unique(np.linspace(0, len(moments) - 1, min(len(moments), MOMENTS)).round().astype(int))
     figures = []
-    for place in picks.tolist():
-        one = moments[place]
-        share = f"{100 * conflict_share(one.cosines):.0f} % in conflict"
-        said = f"{network} after {amount(one.steps)} environment steps: {share} of the pairs"
-        label = [element("span", f"{amount(one.steps)} steps"), element("span", share)]
-        figures.append(element("figure", small_matrix(one.cosines, said), element("figcaption", label)))
-    title = element("h4", f"{network.capitalize()} while training")
-    return element("div", title, element("div", figures, class_="moments"), class_="course")
+    for moment in (moments[place] for place in picks.tolist()):
+        at = amount(moment.steps)
+        figures.append(_small_figure(moment.cosines, f"{network} after {at} environment steps", f"{at} steps"))
+    return _row(f"{network.capitalize()} while training", figures)
+
+
+def _side_by_side(view: ControlView, network: str) -> Markup:
+    """A row of small matrices, the mean over training of each method, and how unequal the lengths are."""
+    figures = []
+    for method in measured_methods(view):
+        if moments := conflicts(view, method, network):
+            ratio = length_ratios(view, method).get(network)
+            lengths = () if ratio is None else (f"lengths 1 to {times(ratio)}",)
+            said = f"{network} of {method}, mean over training"
+            figures.append(_small_figure(mean_conflicts(moments), said, method, *lengths))
+    return _row(f"{network.capitalize()} of each method, mean over training", figures)
+
+
+def _small_figure(cosines: np.ndarray, said: str, name: str, *more: str) -> Markup:
+    share = f"{100 * conflict_share(cosines):.0f} % in conflict"
+    label = [element("span", line) for line in (name, share, *more)]
+    picture = small_matrix(cosines, f"{said}: {share} of the pairs")
+    return element("figure", picture, element("figcaption", label))
+
+
+def _row(title: str, figures: Sequence[Markup]) -> Markup:
+    return element("div", element("h4", title), element("div", figures, class_="moments"), class_="course")
 
 
 def _courses(view: ControlView) -> Markup | None:

@@ -9,7 +9,7 @@ from mutatis._diagnosis_words import CLEAR, UNEQUAL
 from mutatis.shift._metrics import Interval
 from mutatis.studies._numbers import count
 from mutatis.studies._results import Results
-from mutatis.studies.control._conflicts import conflict_section, hardest_pair, length_ratios, shown_method
+from mutatis.studies.control._conflicts import conflict_section, hardest_pair, length_ratios, measured_methods, times
 from mutatis.studies.control._course import conflict_share, conflicts, mean_conflicts
 from mutatis.studies.control._curves import other_curves, success_curves
 from mutatis.studies.control._films import film_section
@@ -105,7 +105,7 @@ def _points(gap: Interval) -> str:
 
 
 def _conflict(view: ControlView) -> str | None:
-    method = shown_method(view)
+    method = next(iter(measured_methods(view)), None)
     pair = hardest_pair(view, method) if method else None
     if method is None or pair is None:
         return None
@@ -119,13 +119,19 @@ def _conflict(view: ControlView) -> str | None:
 
 
 def _lengths(view: ControlView) -> str | None:
-    method = shown_method(view)
-    ratios = length_ratios(view, method) if method else {}
-    unequal = {network: ratio for network, ratio in ratios.items() if ratio >= UNEQUAL}
+    """How unequal the gradients of the first method are, and which method has the most equal ones."""
+    ratios = {method: length_ratios(view, method) for method in measured_methods(view)}
+    if not ratios:
+        return None
+    method, its_own = next(iter(ratios.items()))
+    unequal = [network for network, ratio in its_own.items() if ratio >= UNEQUAL]
     if not unequal:
         return None
-    said = ", ".join(f"{float(f'{ratio:.2g}'):,.0f} in the {network}" for network, ratio in unequal.items())
-    return (
-        f"Longest gradient of a task over the shortest: {said} ({method}, medians over training); "
+    listed = lambda of: ", ".join(f"{times(of[network])} in the {network}" for network in unequal)
+    said = (
+        f"Longest gradient of a task over the shortest: {listed(its_own)} ({method}, medians over training); "
         "a step is mostly that of few tasks."
     )
+    known = {other: found for other, found in ratios.items() if all(network in found for network in unequal)}
+    evenest = min(known, key=lambda other: max(known[other][network] for network in unequal))
+    return said if evenest == method else f"{said} Least unequal: {evenest}, {listed(known[evenest])}."
