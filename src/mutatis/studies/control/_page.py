@@ -119,19 +119,17 @@ def _conflict(view: ControlView) -> str | None:
 
 
 def _lengths(view: ControlView) -> str | None:
-    """How unequal the gradients of the first method are, and which method has the most equal ones."""
-    ratios = {method: length_ratios(view, method) for method in measured_methods(view)}
-    if not ratios:
+    """Of which method the gradients are most unequal, and of which they are least."""
+    found = {method: ratios for method in measured_methods(view) if (ratios := length_ratios(view, method))}
+    worst = lambda method: max(found[method].values())
+    uneven = max(found, key=worst, default=None)
+    if uneven is None or worst(uneven) < UNEQUAL:
         return None
-    method, its_own = next(iter(ratios.items()))
-    unequal = [network for network, ratio in its_own.items() if ratio >= UNEQUAL]
-    if not unequal:
-        return None
-    listed = lambda of: ", ".join(f"{times(of[network])} in the {network}" for network in unequal)
+    unequal = [network for network, ratio in found[uneven].items() if ratio >= UNEQUAL]
+    listed = lambda ratios: ", ".join(f"{times(ratios[each])} in the {each}" for each in unequal if each in ratios)
     said = (
-        f"Longest gradient of a task over the shortest: {listed(its_own)} ({method}, medians over training); "
+        f"Longest gradient of a task over the shortest: {listed(found[uneven])} ({uneven}, medians over training); "
         "a step is mostly that of few tasks."
     )
-    known = {other: found for other, found in ratios.items() if all(network in found for network in unequal)}
-    evenest = min(known, key=lambda other: max(known[other][network] for network in unequal))
-    return said if evenest == method else f"{said} Least unequal: {evenest}, {listed(known[evenest])}."
+    even = min(found, key=worst)
+    return said if even == uneven else f"{said} Least unequal: {even}, {listed(found[even])}."
