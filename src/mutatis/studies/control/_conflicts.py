@@ -47,7 +47,7 @@ def conflict_section(view: ControlView) -> Markup | None:
     wide = len(view.tasks) > WRITTEN or len(large) < 2
     small = [_moments(network, moments) for network, moments in found.items() if len(moments) > 1]
     if len(methods) > 1:
-        small += [_side_by_side(view, network) for network in NETWORKS]
+        small += [_side_by_side(view, methods, network) for network in found]
     note = (
         f"Cosines of the tasks' gradients, {method}"
         f"{', means over seeds' if len(view.statistics) > 1 else ''}. Below zero, a step for one task undoes some of "
@@ -99,10 +99,10 @@ def _moments(network: str, moments: Sequence[Conflicts]) -> Markup:
     return _row(f"{network.capitalize()} while training", figures)
 
 
-def _side_by_side(view: ControlView, network: str) -> Markup:
+def _side_by_side(view: ControlView, methods: Sequence[str], network: str) -> Markup:
     """A row of small matrices, the mean over training of each method, and how unequal the lengths are."""
     figures = []
-    for method in measured_methods(view):
+    for method in methods:
         if moments := conflicts(view, method, network):
             ratio = length_ratios(view, method).get(network)
             lengths = () if ratio is None else (f"lengths 1 to {times(ratio)}",)
