@@ -131,6 +131,13 @@ def test_jobs_of_tasks_that_are_learned_alone():
     assert len(Mt10Single(seeds=1).jobs()) == 10
 
 
+def test_the_tasks_and_the_memory_they_take_are_said_up_front():
+    said = Mt10MtmhSac(**SMALL).data(0).description
+    assert said.startswith(f"2 tasks ({', '.join(TASKS)}). Rewards v2, 60 actions an episode")
+    assert "The replay of all tasks takes 0.00 GiB" in said
+    assert Mt10Single(tasks=("reach",)).data(0).description.startswith("1 task (reach). ")
+
+
 def test_settings_that_cannot_be_are_refused_before_anything_is_done():
     with pytest.raises(ValueError, match="methods has no 'MTSAC'; there are:"):
         Mt10MtmhSac(methods=("MTSAC",))
@@ -141,7 +148,6 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_done():
         study.trainer(study.data(0), Job("MTMH-SAC", 0))
     with pytest.raises(ValueError, match=r"capacity is 1000000000: the replay of 2 tasks takes .* GiB.*pass at most"):
         Mt10MtmhSac(**SMALL | {"capacity": 10**9}).data(0)
-    assert "The replay of all tasks takes 0.00 GiB" in Mt10MtmhSac(**SMALL).data(0).description
     with pytest.raises(ValueError, match="there is no 'reech'; did you mean reach"):
         Mt10MtmhSac(tasks=("reech",)).data(0)
     for study, names in ((Mt10MtmhSac, ("discount", "polyak")), (Mt10Ppo, ("discount", "trace"))):

@@ -12,6 +12,7 @@ import numpy as np
 from mutatis.rl import Environment
 from mutatis.rl._settings import check_shares
 from mutatis.studies._galleries import film_arrays
+from mutatis.studies._numbers import count
 from mutatis.studies._study import Job, Outcome, Schedule, Study
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class TaskSet:
     def description(self) -> str:
         """The tasks in a line."""
         named = f" ({', '.join(self.tasks)})" if len(self.tasks) <= MOST_NAMES else ""
-        return f"{len(self.tasks)} tasks{named}. {self.protocol}"
+        return f"{count(len(self.tasks), 'task')}{named}. {self.protocol}"
 
 
 class DivergedError(ArithmeticError):
