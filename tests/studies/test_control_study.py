@@ -148,7 +148,7 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_done():
         study.trainer(study.data(0), Job("MTMH-SAC", 0))
     with pytest.raises(ValueError, match=r"capacity is 1000000000: the replay of 2 tasks takes .* GiB.*pass at most"):
         Mt10MtmhSac(**SMALL | {"capacity": 10**9}).data(0)
-    with pytest.raises(ValueError, match="there is no 'reech'; did you mean reach"):
+    with pytest.raises(ValueError, match=r"^tasks: there is no 'reech'; did you mean reach"):
         Mt10MtmhSac(tasks=("reech",)).data(0)
     for study, names in ((Mt10MtmhSac, ("discount", "polyak")), (Mt10Ppo, ("discount", "trace"))):
         for name in names:

@@ -72,14 +72,15 @@ class Selection(NamedTuple):
     goal_observed: bool
 
 
-def select(name: str | Sequence[str], split: Split, seed: int) -> Selection:
+def select(name: str | Sequence[str], split: Split, seed: int, *, argument: str = "benchmark") -> Selection:
     """The tasks of a benchmark, of one task by its name, or of a list of names, with their official goals.
 
     Test goals of a benchmark are drawn afresh from the same seed, for other tasks; those of single tasks from the next
     seed, as in the official ML1 (`"ML1-reach"`: the task with its goals hidden). A test task that is a training task
     too (basketball in ML25) is left out: the others keep their goals.
 
-    **Raises:** `ValueError` for a name that is not known, or a split that the benchmark does not have.
+    **Raises:** `ValueError` for a name that is not known, or a split that the benchmark does not have. The
+    message calls the names `argument`, as the caller does.
     """
     if split not in ("train", "test"):
         raise ValueError(f"split: must be 'train' or 'test', not {split!r}")
@@ -87,7 +88,9 @@ def select(name: str | Sequence[str], split: Split, seed: int) -> Selection:
     if benchmark is None:
         names = (name.removeprefix(ML1),) if isinstance(name, str) else tuple(name)
         if not names:
-            raise ValueError("benchmark: an empty list of tasks; name at least one")
+            raise ValueError(f"{argument}: an empty list of tasks; name at least one")
+        if unknown := [each for each in names if each.removesuffix("-v3") not in TASKS]:
+            raise ValueError(_no_such_name(argument, unknown[0], list(BENCHMARKS) if isinstance(name, str) else []))
         tasks = tuple(_task(each) for each in names)
         hidden = isinstance(name, str) and name.startswith(ML1)
         return Selection(tasks, goal_vectors(tasks, seed + (split == "test")), goal_observed=not hidden)
@@ -104,12 +107,14 @@ def select(name: str | Sequence[str], split: Split, seed: int) -> Selection:
 
 
 def _task(name: str) -> Task:
-    plain = name.removesuffix("-v3")
-    if plain in TASKS:
-        return TASKS[plain]
-    known = [*BENCHMARKS, *TASKS]
+    return TASKS[name.removesuffix("-v3")]
+
+
+def _no_such_name(argument: str, name: str, benchmarks: Sequence[str]) -> str:
+    plain, known = name.removesuffix("-v3"), [*benchmarks, *TASKS]
     near = difflib.get_close_matches(plain, known, n=3, cutoff=0.4) or difflib.get_close_matches(
         plain.lower(), known, n=3, cutoff=0.4
     )
-    hint = f"did you mean {' or '.join(near)}?" if near else f"benchmarks are {', '.join(BENCHMARKS)}"
-    raise ValueError(f"benchmark: there is no {name!r}; {hint} (all 50 tasks: mutatis.worlds.TASKS)")
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    others = f"benchmarks are {', '.join(benchmarks)}; " if benchmarks and not near else ""
+    return f"{argument}: there is no {name!r}; {hint}({others}all 50 tasks: mutatis.worlds.TASKS)"

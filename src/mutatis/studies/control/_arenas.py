@@ -13,9 +13,10 @@ from mutatis.worlds import FunctionalWorlds
 from mutatis.worlds._benchmarks import select
 
 
-def task_names(chosen: str | Sequence[str]) -> tuple[str, ...]:
-    """The tasks of a benchmark, or of a list of names, in their order."""
-    return tuple(task.name for task in select(chosen, "train", 0).tasks)
+def task_names(benchmark: str, tasks: Sequence[str]) -> tuple[str, ...]:
+    """The tasks that are named, or if none is, those of the benchmark; in their order."""
+    selection = select(tasks, "train", 0, argument="tasks") if tasks else select(benchmark, "train", 0)
+    return tuple(task.name for task in selection.tasks)
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ class ControlStudy(Study):
 
     def task_names(self) -> tuple[str, ...]:
         """The tasks in the order of their heads."""
-        return load_arenas().task_names(self.tasks or self.benchmark)
+        return load_arenas().task_names(self.benchmark, self.tasks)
 
     def jobs(self) -> list[Job]:
         """A job for each method and seed; for each task too where it is learned alone."""
