@@ -78,7 +78,7 @@ def test_one_tasks_goals_as_a_benchmark_are_the_original_s(split):
         ("mt10", "train", r"benchmark: there is no 'mt10'"),
         ("peg-insert", "train", r"did you mean peg-insert-side"),
         (["reach", "fly"], "train", r"benchmark: there is no 'fly'; .*mutatis\.worlds\.TASKS"),
-        (["MT10"], "train", r"benchmark: there is no 'MT10'; \(all 50 tasks"),
+        (["MT10"], "train", r"benchmark: there is no 'MT10'; name tasks \(all 50 tasks"),
         ("ML1-fly", "train", r"benchmark: there is no 'fly'"),
         ("", "train", r"benchmarks are MT10, MT25, MT50, ML10, ML25, ML45"),
         ([], "train", r"benchmark: an empty list of tasks; name at least one"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -89,9 +89,7 @@ def select(name: str | Sequence[str], split: Split, seed: int, *, argument: str 
         names = (name.removeprefix(ML1),) if isinstance(name, str) else tuple(name)
         if not names:
             raise ValueError(f"{argument}: an empty list of tasks; name at least one")
-        if unknown := [each for each in names if each.removesuffix("-v3") not in TASKS]:
-            raise ValueError(_no_such_name(argument, unknown[0], list(BENCHMARKS) if isinstance(name, str) else []))
-        tasks = tuple(_task(each) for each in names)
+        tasks = tuple(_task(each, argument, BENCHMARKS if isinstance(name, str) else ()) for each in names)
         hidden = isinstance(name, str) and name.startswith(ML1)
         return Selection(tasks, goal_vectors(tasks, seed + (split == "test")), goal_observed=not hidden)
     names = benchmark.train if split == "train" else benchmark.test
@@ -106,15 +104,14 @@ def select(name: str | Sequence[str], split: Split, seed: int, *, argument: str 
     return Selection(tuple(tasks[k] for k in new), [vectors[k] for k in new], benchmark.goal_observed)
 
 
-def _task(name: str) -> Task:
-    return TASKS[name.removesuffix("-v3")]
-
-
-def _no_such_name(argument: str, name: str, benchmarks: Sequence[str]) -> str:
-    plain, known = name.removesuffix("-v3"), [*benchmarks, *TASKS]
+def _task(name: str, argument: str = "benchmark", benchmarks: Collection[str] = ()) -> Task:
+    plain = name.removesuffix("-v3")
+    if plain in TASKS:
+        return TASKS[plain]
+    known = [*benchmarks, *TASKS]
     near = difflib.get_close_matches(plain, known, n=3, cutoff=0.4) or difflib.get_close_matches(
         plain.lower(), known, n=3, cutoff=0.4
     )
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    others = f"benchmarks are {', '.join(benchmarks)}; " if benchmarks and not near else ""
-    return f"{argument}: there is no {name!r}; {hint}({others}all 50 tasks: mutatis.worlds.TASKS)"
+    others = f"benchmarks are {', '.join(benchmarks)}" if benchmarks else "name tasks"
+    hint = f"did you mean {' or '.join(near)}?" if near else others
+    raise ValueError(f"{argument}: there is no {name!r}; {hint} (all 50 tasks: mutatis.worlds.TASKS)")
